@@ -1,0 +1,24 @@
+//! The shell that every service process has in common: configuration, telemetry, health, supervision, drain.
+//!
+//! A service is started by [`Host::start`], adds its consumers, tasks and routes, and becomes [`Running`]. The services
+//! know nothing of signals or processes, so that `belay` can run all of them in one process, and a test can stop and
+//! start one of them.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`config`] | what every service is told, from the command line or the environment |
+//! | [`database`] | the pool, the schema, the migrations |
+//! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
+//! | [`service`] | [`Host`] and [`Running`] |
+//! | [`telemetry`] | logs and metrics |
+//! | [`program`] | the body of every `main` |
+
+pub mod config;
+pub mod database;
+pub mod http;
+pub mod program;
+pub mod service;
+pub mod telemetry;
+
+pub use config::ServiceConfig;
+pub use service::{Host, Running};

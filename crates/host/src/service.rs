@@ -1,0 +1,214 @@
+//! A service on its way up ([`Host`]) and at work ([`Running`]).
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::Router;
+use mailbox::{
+    Codec, Handler, KafkaSettings, Outbox,
+    consumer::Consumer,
+    relay::Relay,
+    tail::Tail,
+};
+use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::{ServiceConfig, database, http};
+
+/// How long a drain may take before what is left is cut off. Below the 5 s that `belay up` promises; nothing is lost by
+/// the cut, because every piece of work is a transaction.
+const DRAIN: Duration = Duration::from_secs(4);
+
+/// A service that has its parts and is given its work.
+#[derive(Debug)]
+pub struct Host {
+    service: &'static str,
+    pool: PgPool,
+    codec: Codec,
+    outbox: Outbox,
+    kafka: KafkaSettings,
+    relay_options: PgConnectOptions,
+    front: http::Front,
+    address: SocketAddr,
+    /// Asked for from outside.
+    shutdown: CancellationToken,
+    /// Tasks that take in work.
+    intake: JoinSet<anyhow::Result<()>>,
+}
+
+impl Host {
+    /// Binds the address, answers probes, then waits for the database and the registry.
+    ///
+    /// `service` names the schema, the consumer group and the metrics.
+    ///
+    /// # Errors
+    /// A taken port, a database that refuses, tables from a newer version, a schema that the registry refuses. Parts that
+    /// are merely away are waited for, until `shutdown`.
+    pub async fn start(
+        service: &'static str,
+        config: &ServiceConfig,
+        migrator: &Migrator,
+        shutdown: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        crate::telemetry::metrics();
+        let listener = http::bind(config.http).await?;
+        let address = listener.local_addr()?;
+        let front = http::Front::default();
+        let mut intake = JoinSet::new();
+        intake.spawn(http::serve(listener, front.clone(), shutdown.clone()));
+        let pool =
+            database::open(&config.database_url, service, config.database_connections, migrator, &shutdown)
+                .await?;
+        let codec =
+            Codec::start(&config.registry, config.registry_mode.into(), service, &shutdown).await?;
+        codec.check_same_registry(&pool).await?;
+        Ok(Self {
+            service,
+            pool,
+            codec,
+            outbox: Outbox::new(),
+            kafka: config.kafka_settings(),
+            relay_options: database::options(&config.database_url, service)?,
+            front,
+            address,
+            shutdown,
+            intake,
+        })
+    }
+
+    /// The service's pool; its search path is the service's schema.
+    #[must_use]
+    pub fn pool(&self) -> PgPool {
+        self.pool.clone()
+    }
+
+    /// Encodes and decodes messages.
+    #[must_use]
+    pub fn codec(&self) -> Codec {
+        self.codec.clone()
+    }
+
+    /// Writes the outbox and wakes its relay.
+    #[must_use]
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    /// Adds a consumer group named `belay.<service>` or `belay.<service>.<part>`.
+    pub fn consume(&mut self, part: Option<&str>, topics: &[&'static str], handler: impl Handler) {
+        let group = match part {
+            Some(part) => format!("belay.{}.{part}", self.service),
+            None => format!("belay.{}", self.service),
+        };
+        let consumer = Consumer::new(
+            self.service,
+            &group,
+            topics,
+            self.kafka.clone(),
+            self.pool(),
+            self.codec(),
+            self.outbox(),
+            handler,
+        );
+        self.intake.spawn(consumer.run(self.shutdown.clone()));
+    }
+
+    /// Adds a live feed of `topic` for this process alone.
+    pub fn tail(&mut self, topic: &'static str, each: impl Fn(mailbox::Received) + Send + Sync + 'static) {
+        let tail = Tail::new(&format!("belay.{}.live", self.service), topic, self.kafka.clone(), self.codec());
+        let shutdown = self.shutdown.clone();
+        self.intake.spawn(async move { tail.run(shutdown, each).await });
+    }
+
+    /// Adds a task. It ends soon after its token is cancelled; an error or a panic of it ends the service.
+    pub fn spawn<F>(&mut self, task: impl FnOnce(CancellationToken) -> F)
+    where
+        F: Future<Output = anyhow::Result<()>> + Send + 'static,
+    {
+        self.intake.spawn(task(self.shutdown.clone()));
+    }
+
+    /// Opens the routes, starts the relay, and lets the service work.
+    #[must_use]
+    pub fn run(self, routes: Router) -> Running {
+        let Self { service, pool, outbox, kafka, relay_options, front, address, shutdown, mut intake, .. } = self;
+        front.open(pool.clone(), routes);
+        let relay_shutdown = CancellationToken::new();
+        let relay = Relay::new(service, relay_options, kafka, outbox);
+        let relay_token = relay_shutdown.clone();
+        let stop = shutdown.clone();
+        let supervisor = tokio::spawn(async move {
+            let mut relay_task = tokio::spawn(async move { relay.run(relay_token).await });
+            let result = tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                // Every task runs until shutdown, so one that ends earlier has failed.
+                ended = intake.join_next() => match ended {
+                    Some(Ok(result)) if !stop.is_cancelled() => {
+                        Err(result.err().unwrap_or_else(|| anyhow::anyhow!("a task of {service} ended by itself")))
+                    }
+                    Some(Err(error)) => Err(anyhow::anyhow!("a task of {service} failed: {error}")),
+                    Some(Ok(_)) | None => Ok(()),
+                },
+            };
+            // Drain: stop the intake, finish what is under way, then let the relay send what that wrote.
+            front.drain();
+            stop.cancel();
+            let drained = tokio::time::timeout(DRAIN, async { while intake.join_next().await.is_some() {} }).await;
+            if drained.is_err() {
+                tracing::warn!(service, "tasks are cut off: they did not finish within {DRAIN:?}");
+                intake.abort_all();
+            }
+            relay_shutdown.cancel();
+            if tokio::time::timeout(DRAIN, &mut relay_task).await.is_err() {
+                relay_task.abort();
+            }
+            pool.close().await;
+            result
+        });
+        tracing::info!(service, %address, "ready");
+        Running { service, address, shutdown, supervisor }
+    }
+}
+
+/// A service at work.
+#[derive(Debug)]
+pub struct Running {
+    service: &'static str,
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    supervisor: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Running {
+    /// The service's name.
+    #[must_use]
+    pub fn service(&self) -> &'static str {
+        self.service
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Drains and waits for the end.
+    ///
+    /// # Errors
+    /// What made a task fail, if one did.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.shutdown.cancel();
+        self.ended().await
+    }
+
+    /// Waits until the service has ended, by shutdown or by failure.
+    ///
+    /// # Errors
+    /// What made a task fail.
+    pub async fn ended(self) -> anyhow::Result<()> {
+        match self.supervisor.await {
+            Ok(result) => result,
+            Err(error) => Err(anyhow::anyhow!("{} failed: {error}", self.service)),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! Confluent's wire format, and the registry that gives the schemas their ids.
+//!
+//! The format is one zero byte, the schema's id in four bytes big-endian, and the Avro datum:
+//! <https://docs.confluent.io/platform/current/schema-registry/fundamentals/serdes-develop/index.html#wire-format>.
+//! Our own schemas are compiled in and registered, or checked, once at start. Only a schema that somebody else
+//! registered is ever looked up, once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+use apache_avro::Schema;
+use contracts::{Message, MessageType, ids::MessageId, topics};
+use futures::{StreamExt, TryStreamExt};
+use schema_registry_converter::{
+    async_impl::schema_registry::{SrSettings, get_schema_by_id, perform_sr_call, post_schema},
+    error::SRCError,
+    schema_registry_common::{BytesResult, SrCall, SuppliedSchema, get_bytes_result, get_payload, SchemaType},
+};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Fault, Outgoing};
+
+/// What to do with our schemas at start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistryMode {
+    /// Register what is missing. The registry refuses what is not compatible.
+    Register,
+    /// Insist that everything is registered already, and register nothing.
+    Check,
+}
+
+/// Why the registry cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The registry's address is not a URL, or the client could not be made.
+    #[error("the schema registry's address `{url}` cannot be used: {reason}")]
+    Address {
+        /// What was given.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The registry refused one of our schemas.
+    #[error("the schema registry refuses {subject}: {reason}. Make the change compatible (FULL_TRANSITIVE): give new fields a default, remove none without one")]
+    Refused {
+        /// Topic and record.
+        subject: String,
+        /// The registry's words.
+        reason: String,
+    },
+    /// Check mode, and one of our schemas is not registered.
+    #[error("{subject} is not registered as this program has it: {reason}. Register the schemas first, or start with --registry-mode register")]
+    NotRegistered {
+        /// Topic and record.
+        subject: String,
+        /// The registry's words.
+        reason: String,
+    },
+    /// Shutdown was asked for while the registry was away.
+    #[error("stopped while waiting for the schema registry")]
+    Stopped,
+    /// The ids are others than when the rows in the outbox were written.
+    #[error(
+        "this is another schema registry than before ({subject} had id {was}, now {now}), and {rows} messages in the outbox bear the old ids. Start once with the old registry and let the outbox drain, then change it"
+    )]
+    Exchanged {
+        /// Topic and record.
+        subject: String,
+        /// The id under which it was known.
+        was: i32,
+        /// The id that the registry gives now.
+        now: i32,
+        /// Rows that wait in the outbox.
+        rows: i64,
+    },
+    /// The list of ids could not be read or written.
+    #[error("the registry's ids cannot be compared with the ones known")]
+    Database(#[from] sqlx::Error),
+}
+
+/// Encodes and decodes messages. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Codec(Arc<Inner>);
+
+struct Inner {
+    settings: SrSettings,
+    source: String,
+    /// Ids of our own schemas by (topic, record).
+    ids: HashMap<(&'static str, &'static str), u32>,
+    /// Every schema that we have met, by id.
+    schemas: RwLock<HashMap<u32, Arc<Schema>>>,
+}
+
+impl std::fmt::Debug for Inner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Codec").field("source", &self.source).field("subjects", &self.ids.len()).finish()
+    }
+}
+
+impl Codec {
+    /// Registers or checks every schema of the contract, and waits for the registry as long as it is away.
+    ///
+    /// `service` becomes the messages' `ce_source`.
+    ///
+    /// # Errors
+    /// [`RegistryError`]; a registry that cannot be reached is not an error but waited for, until `shutdown`.
+    pub async fn start(
+        url: &str,
+        mode: RegistryMode,
+        service: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, RegistryError> {
+        let address = |reason: String| RegistryError::Address { url: url.to_owned(), reason };
+        if !(url.starts_with("http://") || url.starts_with("https://")) {
+            return Err(address("write it as http://host:port or https://host:port".to_owned()));
+        }
+        let settings = SrSettings::new_builder(url.trim_end_matches('/').to_owned())
+            .set_timeout(Duration::from_secs(5))
+            .build()
+            .map_err(|e| address(e.to_string()))?;
+        let wanted: Vec<(&'static str, &'static MessageType)> =
+            topics::TOPICS.iter().flat_map(|t| t.messages().into_iter().map(|m| (t.name, m))).collect();
+        let ids: HashMap<_, _> = futures::stream::iter(wanted.iter())
+            .map(|(topic, message)| {
+                let settings = &settings;
+                async move {
+                    let id = register(settings, mode, topic, message, shutdown).await?;
+                    Ok::<_, RegistryError>(((*topic, message.name), id))
+                }
+            })
+            .buffer_unordered(8)
+            .try_collect()
+            .await?;
+        let schemas = wanted
+            .iter()
+            .map(|(topic, message)| (ids[&(*topic, message.name)], Arc::new(message.schema().clone())))
+            .collect();
+        Ok(Self(Arc::new(Inner {
+            settings,
+            source: format!("/belay/{service}"),
+            ids,
+            schemas: RwLock::new(schemas),
+        })))
+    }
+
+    /// Refuses another registry than last time while the outbox still holds rows with the old ids.
+    ///
+    /// # Errors
+    /// [`RegistryError::Exchanged`], or the database's error.
+    pub async fn check_same_registry(&self, pool: &PgPool) -> Result<(), RegistryError> {
+        let mut tx = pool.begin().await?;
+        let known = sqlx::query!("select subject, schema_id from registry_subject").fetch_all(&mut *tx).await?;
+        let rows = sqlx::query_scalar!(r#"select count(*) as "rows!" from outbox"#).fetch_one(&mut *tx).await?;
+        let ids: HashMap<String, i32> = self
+            .0
+            .ids
+            .iter()
+            .map(|((topic, name), id)| (format!("{topic}-{name}"), id.cast_signed()))
+            .collect();
+        for entry in &known {
+            match ids.get(&entry.subject) {
+                Some(now) if *now != entry.schema_id && rows > 0 => {
+                    return Err(RegistryError::Exchanged {
+                        subject: entry.subject.clone(),
+                        was: entry.schema_id,
+                        now: *now,
+                        rows,
+                    });
+                }
+                Some(_) | None => {}
+            }
+        }
+        let (subjects, schema_ids): (Vec<String>, Vec<i32>) = ids.into_iter().unzip();
+        sqlx::query!(
+            "insert into registry_subject (subject, schema_id) select * from unnest($1::text[], $2::integer[])
+             on conflict (subject) do update set schema_id = excluded.schema_id",
+            &subjects,
+            &schema_ids
+        )
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Makes a message ready for the outbox: encoded, with a message id of its own.
+    ///
+    /// # Errors
+    /// [`Fault::Deterministic`] when the message does not belong on the topic or does not fit its schema.
+    pub fn outgoing<M: Message>(
+        &self,
+        topic: &'static str,
+        key: impl Into<uuid::Uuid>,
+        message: &M,
+    ) -> Result<Outgoing, Fault> {
+        let kind = M::message_type();
+        let id = *self
+            .0
+            .ids
+            .get(&(topic, kind.name))
+            .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("{} does not belong on {topic}", kind.name)))?;
+        let datum = contracts::message::encode(message)?;
+        Ok(Outgoing {
+            id: MessageId::fresh(),
+            topic,
+            key: key.into().to_string(),
+            message_type: kind.name,
+            payload: get_payload(id, datum),
+            source: self.0.source.clone(),
+            trace: None,
+            tracestate: None,
+            command_id: None,
+            causation_id: None,
+            reply_to: None,
+        })
+    }
+
+    /// Splits the wire format and finds the schema that the datum was written with.
+    ///
+    /// # Errors
+    /// [`Fault::Deterministic`] when the bytes are not in the wire format or the registry has never seen the id;
+    /// [`Fault::Transient`] when the id is new to us and the registry is away.
+    pub async fn open(&self, value: &[u8]) -> Result<(Arc<Schema>, Vec<u8>), Fault> {
+        let (id, datum) = match get_bytes_result(Some(value)) {
+            BytesResult::Valid(id, datum) => (id, datum),
+            _ => {
+                return Err(Fault::deterministic(anyhow::anyhow!(
+                    "the value is not in Confluent's wire format: it must begin with a zero byte and a schema id"
+                )));
+            }
+        };
+        let known = self.0.schemas.read().expect("no writer panics").get(&id).cloned();
+        if let Some(schema) = known {
+            return Ok((schema, datum.to_vec()));
+        }
+        let found = get_schema_by_id(id, &self.0.settings).await.map_err(|e| {
+            let reason = anyhow::anyhow!("the schema with id {id} cannot be had from the registry: {}", words(&e));
+            if is_away(&e) { Fault::transient(reason) } else { Fault::deterministic(reason) }
+        })?;
+        let schema = Schema::parse_str(&found.schema).map_err(Fault::deterministic)?;
+        let schema = Arc::new(schema);
+        self.0.schemas.write().expect("no writer panics").insert(id, schema.clone());
+        Ok((schema, datum.to_vec()))
+    }
+}
+
+async fn register(
+    settings: &SrSettings,
+    mode: RegistryMode,
+    topic: &str,
+    message: &MessageType,
+    shutdown: &CancellationToken,
+) -> Result<u32, RegistryError> {
+    let subject = topics::subject(topic, message);
+    let mut pause = Duration::from_millis(200);
+    loop {
+        let result = match mode {
+            RegistryMode::Register => {
+                let schema = SuppliedSchema::new(
+                    Some(message.name.to_owned()),
+                    SchemaType::Avro,
+                    message.schema_text.to_owned(),
+                );
+                post_schema(settings, subject.clone(), schema).await.map(|registered| registered.id)
+            }
+            RegistryMode::Check => {
+                let body = serde_json::json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
+                perform_sr_call(settings, SrCall::PostForVersion(&subject, &body))
+                    .await
+                    .and_then(|found| found.id.ok_or_else(|| SRCError::non_retryable_without_cause("no id")))
+            }
+        };
+        let error = match result {
+            Ok(id) => return Ok(id),
+            Err(error) => error,
+        };
+        if !is_away(&error) {
+            let reason = words(&error);
+            return Err(match mode {
+                RegistryMode::Register => RegistryError::Refused { subject, reason },
+                RegistryMode::Check => RegistryError::NotRegistered { subject, reason },
+            });
+        }
+        tracing::warn!(%subject, retry_in_ms = pause.as_millis(), "the schema registry is away: {}", words(&error));
+        // Cancel-safe: nothing is under way while it waits.
+        tokio::select! {
+            () = shutdown.cancelled() => return Err(RegistryError::Stopped),
+            () = tokio::time::sleep(pause) => {}
+        }
+        pause = (pause * 2).min(Duration::from_secs(5));
+    }
+}
+
+/// The registry gave no answer, or one that speaks of its own trouble (5xx).
+fn is_away(error: &SRCError) -> bool {
+    error.retriable
+}
+
+fn words(error: &SRCError) -> String {
+    match &error.cause {
+        Some(cause) => format!("{} ({cause})", error.error),
+        None => error.error.clone(),
+    }
+}

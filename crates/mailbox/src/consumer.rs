@@ -1,0 +1,303 @@
+//! From Kafka to a [`Handler`]: one transaction per batch, offsets after the commit.
+//!
+//! A batch is what is queued; the loop never waits for more. Its transaction holds the inbox claims, the handler's
+//! changes and, last, the outbox. Transient faults repeat the same batch. Deterministic ones bisect it until the message
+//! that fails alone is found, which is parked; later messages of its key are parked behind it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use contracts::envelope::Envelope;
+use futures::{FutureExt, StreamExt};
+use rdkafka::{
+    ClientContext, Message as _, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    message::{Headers, OwnedMessage},
+};
+use sqlx::{PgConnection, PgPool};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    Codec, Fault, KafkaSettings, Outbox, Outgoing, Received, inbox,
+    parked::{Cause, park_received},
+};
+
+/// Messages in one transaction at most. Beyond some hundreds the cost of a commit is spread thin enough.
+const BATCH_MESSAGES: usize = 500;
+/// First pause after a transient fault; doubled up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a service does with a batch of messages that it has not seen before.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Handles the messages in order within the caller's transaction, and returns what is to be sent.
+    ///
+    /// Lock first, decide in memory in offset order, write once. The caller writes the outbox and commits. It may
+    /// call again with a part of the same batch after a rollback, so nothing may be kept outside the transaction.
+    ///
+    /// # Errors
+    /// [`Fault::Transient`] repeats the batch, [`Fault::Deterministic`] bisects it. A refusal is neither.
+    async fn handle(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Received],
+    ) -> Result<Vec<Outgoing>, Fault>;
+
+    /// Called after the commit of a batch, for what other tasks of the process wait for.
+    fn committed(&self, _batch: &[Received]) {}
+}
+
+/// One consumer group of a service.
+#[derive(Debug)]
+pub struct Consumer<H> {
+    service: String,
+    group: String,
+    topics: Vec<&'static str>,
+    kafka: KafkaSettings,
+    pool: PgPool,
+    codec: Codec,
+    outbox: Outbox,
+    handler: H,
+}
+
+impl<H: Handler> Consumer<H> {
+    /// A consumer of `topics` in `group`. The group's name is also the consumer's name in the inbox.
+    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, named at the only kind of call")]
+    pub fn new(
+        service: &str,
+        group: &str,
+        topics: &[&'static str],
+        kafka: KafkaSettings,
+        pool: PgPool,
+        codec: Codec,
+        outbox: Outbox,
+        handler: H,
+    ) -> Self {
+        Self {
+            service: service.to_owned(),
+            group: group.to_owned(),
+            topics: topics.to_vec(),
+            kafka,
+            pool,
+            codec,
+            outbox,
+            handler,
+        }
+    }
+
+    /// Runs until `shutdown`. A batch that has begun is finished first.
+    ///
+    /// # Errors
+    /// Only when the client cannot be made from its settings; everything later is tried again.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let context = Assignments::default();
+        let generation = context.generation.clone();
+        let consumer: StreamConsumer<Assignments> =
+            self.kafka.group_consumer(&self.group).create_with_context(context)?;
+        consumer.subscribe(&self.topics)?;
+        loop {
+            // Cancel-safe: a message that was not received yet stays in the client's queue.
+            let first = tokio::select! {
+                () = shutdown.cancelled() => break,
+                message = consumer.recv() => message,
+            };
+            let first = match first {
+                Ok(message) => message.detach(),
+                Err(error) => {
+                    tracing::debug!(group = %self.group, "the broker is away or not ready: {error}");
+                    pause(FIRST_PAUSE, &shutdown).await;
+                    continue;
+                }
+            };
+            let before = generation.load(Ordering::Acquire);
+            let mut batch = vec![first];
+            {
+                let mut queued = consumer.stream();
+                while batch.len() < BATCH_MESSAGES {
+                    match queued.next().now_or_never() {
+                        Some(Some(Ok(message))) => batch.push(message.detach()),
+                        Some(Some(Err(_)) | None) | None => break,
+                    }
+                }
+            }
+            if generation.load(Ordering::Acquire) != before {
+                drop_revoked(&consumer, &mut batch);
+            }
+            if batch.is_empty() || !self.settle(&batch, &shutdown).await {
+                continue;
+            }
+            store_offsets(&consumer, &batch);
+        }
+        // Closing waits for the broker; a blocking thread may.
+        let closed = tokio::task::spawn_blocking(move || {
+            let _ = consumer.commit_consumer_state(CommitMode::Sync);
+            drop(consumer);
+        });
+        let _ = tokio::time::timeout(Duration::from_secs(3), closed).await;
+        Ok(())
+    }
+
+    /// Handles a batch until it is settled: every message handled, known, or parked. False when shutdown came first.
+    async fn settle(&self, batch: &[OwnedMessage], shutdown: &CancellationToken) -> bool {
+        let mut delay = FIRST_PAUSE;
+        loop {
+            match self.handle_or_bisect(batch).await {
+                Ok(()) => return true,
+                Err(fault) => {
+                    metrics::counter!("belay_batches_repeated_total", "service" => self.service.clone()).increment(1);
+                    tracing::warn!(group = %self.group, messages = batch.len(), retry_in_ms = delay.as_millis(), "a batch is repeated: {fault}");
+                }
+            }
+            pause(delay, shutdown).await;
+            if shutdown.is_cancelled() {
+                return false;
+            }
+            delay = (delay * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// The whole batch in one transaction, or its halves, down to the single message that fails, which is parked.
+    async fn handle_or_bisect(&self, batch: &[OwnedMessage]) -> Result<(), Fault> {
+        let mut work = vec![batch];
+        while let Some(part) = work.pop() {
+            match self.handle_at_once(part).await {
+                Ok(()) => {}
+                Err(fault @ Fault::Transient(_)) => return Err(fault),
+                Err(fault @ Fault::Deterministic(_)) => {
+                    if let [message] = part {
+                        self.park(message, &fault).await?;
+                    } else {
+                        let (left, right) = part.split_at(part.len() / 2);
+                        work.push(right);
+                        work.push(left);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle_at_once(&self, batch: &[OwnedMessage]) -> Result<(), Fault> {
+        let started = tokio::time::Instant::now();
+        let mut received = Vec::with_capacity(batch.len());
+        for message in batch {
+            received.push(self.open(message).await?);
+        }
+        let mut tx = self.pool.begin().await?;
+        let claims = inbox::claim(&mut tx, &self.group, &received).await?;
+        let mut seen = std::collections::HashSet::new();
+        let mut fresh = Vec::with_capacity(received.len());
+        for (message, original) in received.into_iter().zip(batch) {
+            let id: Uuid = message.envelope.id.0;
+            if claims.blocked.contains(&id) {
+                let fault = Fault::deterministic(anyhow::anyhow!("an earlier message of its key is parked"));
+                park_received(&mut tx, &self.group, original, Cause::Behind, &fault).await?;
+            } else if claims.fresh.contains(&id) && seen.insert(id) {
+                fresh.push(message);
+            }
+        }
+        let outgoing = if fresh.is_empty() { Vec::new() } else { self.handler.handle(&mut tx, &fresh).await? };
+        self.outbox.append(&mut tx, &outgoing).await?;
+        tx.commit().await?;
+        if !outgoing.is_empty() {
+            self.outbox.wake_relay();
+        }
+        self.handler.committed(&fresh);
+        metrics::histogram!("belay_batch_seconds", "service" => self.service.clone())
+            .record(started.elapsed().as_secs_f64());
+        metrics::counter!("belay_messages_handled_total", "service" => self.service.clone(), "group" => self.group.clone())
+            .increment(fresh.len() as u64);
+        Ok(())
+    }
+
+    /// Reads key, headers and wire format.
+    async fn open(&self, message: &OwnedMessage) -> Result<Received, Fault> {
+        open(&self.codec, message).await
+    }
+
+    async fn park(&self, message: &OwnedMessage, fault: &Fault) -> Result<(), Fault> {
+        tracing::error!(group = %self.group, topic = message.topic(), partition = message.partition(), offset = message.offset(), "a message is parked: {fault}");
+        metrics::counter!("belay_parked_total", "service" => self.service.clone()).increment(1);
+        let mut tx = self.pool.begin().await?;
+        park_received(&mut tx, &self.group, message, Cause::Failed, fault).await?;
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+/// Reads a record's key, headers and wire format.
+pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Received, Fault> {
+    let header = |name: &str| {
+        message.headers().and_then(|all| all.iter().filter(|h| h.key == name).last().and_then(|h| h.value))
+    };
+    let envelope = Envelope::read(header).map_err(Fault::deterministic)?;
+    let key = message
+        .key()
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no key that can be read as text")))?;
+    let value =
+        message.payload().ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no value")))?;
+    let (schema, datum) = codec.open(value).await?;
+    Ok(Received {
+        topic: message.topic().to_owned(),
+        partition: message.partition(),
+        offset: message.offset(),
+        key: key.to_owned(),
+        envelope,
+        schema,
+        datum,
+    })
+}
+
+/// Counts changes of the assignment, so that the loop notices one that happened while it filled a batch.
+#[derive(Debug, Default)]
+struct Assignments {
+    generation: Arc<AtomicU64>,
+}
+
+impl ClientContext for Assignments {}
+
+impl ConsumerContext for Assignments {
+    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        tracing::debug!("partitions move: {rebalance:?}");
+        self.generation.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Forgets the messages of partitions that were taken away: their next owner gets them again.
+fn drop_revoked(consumer: &StreamConsumer<Assignments>, batch: &mut Vec<OwnedMessage>) {
+    let Ok(assignment) = consumer.assignment() else { return };
+    batch.retain(|message| assignment.find_partition(message.topic(), message.partition()).is_some());
+}
+
+fn store_offsets(consumer: &StreamConsumer<Assignments>, batch: &[OwnedMessage]) {
+    let mut offsets = TopicPartitionList::new();
+    let mut highest: std::collections::BTreeMap<(&str, i32), i64> = std::collections::BTreeMap::new();
+    for message in batch {
+        let next = highest.entry((message.topic(), message.partition())).or_default();
+        *next = (*next).max(message.offset() + 1);
+    }
+    for ((topic, partition), offset) in highest {
+        let _ = offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset));
+    }
+    if let Err(error) = consumer.store_offsets(&offsets) {
+        // A partition was taken away in the meantime. Its next owner gets the messages again and knows them by the inbox.
+        tracing::debug!("offsets were not stored: {error}");
+    }
+}
+
+async fn pause(duration: Duration, shutdown: &CancellationToken) {
+    // Cancel-safe: nothing is under way while it waits.
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = tokio::time::sleep(duration) => {}
+    }
+}

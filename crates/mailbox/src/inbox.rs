@@ -1,0 +1,82 @@
+//! Messages already handled. One statement claims a whole batch.
+
+use std::collections::HashSet;
+
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use crate::{Fault, Received};
+
+/// What to do with each message of a batch.
+#[derive(Debug, Default)]
+pub struct Claims {
+    /// Claimed now: to be handled in this transaction.
+    pub fresh: HashSet<Uuid>,
+    /// An earlier message of the key is parked: to be parked behind it.
+    pub blocked: HashSet<Uuid>,
+}
+
+/// Claims the messages of a batch for `consumer`. Those in neither set of the answer were handled before.
+///
+/// Also records every message that arrives behind a later one of its sender, topic and key (invariant I8, held by the test
+/// `a_message_that_arrives_behind_a_later_one_is_recorded`).
+///
+/// # Errors
+/// The database's faults.
+pub async fn claim(
+    connection: &mut PgConnection,
+    consumer: &str,
+    batch: &[Received],
+) -> Result<Claims, Fault> {
+    let ids: Vec<Uuid> = batch.iter().map(|m| m.envelope.id.0).collect();
+    let topics: Vec<String> = batch.iter().map(|m| m.topic.clone()).collect();
+    let keys: Vec<String> = batch.iter().map(|m| m.key.clone()).collect();
+    let streams: Vec<String> = batch.iter().map(|m| format!("{} {}", m.envelope.source, m.topic)).collect();
+    let sequences: Vec<Option<i64>> = batch.iter().map(|m| m.envelope.sequence).collect();
+    // Inserted in the order of the ids, so that two instances that meet during a rebalance cannot deadlock.
+    let rows = sqlx::query!(
+        r#"with message as (
+               select * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+                   with ordinality as m (id, topic, key, stream, sequence, position)
+           ), blocked as (
+               select distinct m.id from message m
+               join parked p on p.consumer = $1 and p.topic = m.topic and p.key = m.key and p.resolved_at is null
+           ), claimed as (
+               insert into inbox (consumer, message_id, stream, key, sequence)
+               select distinct on (m.id) $1, m.id, m.stream, m.key, m.sequence from message m
+               where m.id not in (select id from blocked)
+               order by m.id
+               on conflict do nothing
+               returning message_id
+           ), behind as (
+               insert into regression (consumer, message_id, stream, key, sequence)
+               select $1, m.id, m.stream, m.key, m.sequence from message m
+               where m.sequence is not null
+                 and m.id in (select message_id from claimed)
+                 and (exists (select from inbox i
+                              where i.key = m.key and i.consumer = $1 and i.stream = m.stream
+                                and i.sequence > m.sequence)
+                   or exists (select from message e
+                              where e.key = m.key and e.stream = m.stream
+                                and e.position < m.position and e.sequence > m.sequence
+                                and e.id in (select message_id from claimed)))
+               on conflict do nothing
+           )
+           select id as "id!", true as "fresh!" from (select message_id as id from claimed) c
+           union all
+           select id as "id!", false as "fresh!" from blocked"#,
+        consumer,
+        &ids,
+        &topics,
+        &keys,
+        &streams,
+        &sequences as &[Option<i64>],
+    )
+    .fetch_all(connection)
+    .await?;
+    let mut claims = Claims::default();
+    for row in rows {
+        if row.fresh { claims.fresh.insert(row.id) } else { claims.blocked.insert(row.id) };
+    }
+    Ok(claims)
+}

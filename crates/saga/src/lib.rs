@@ -1,0 +1,64 @@
+//! The saga engine: a pure function from (definition, state, input) to (state, effects).
+//!
+//! This crate owns the rules of a long-running business transaction: the order of its steps, the point of
+//! no return, what is undone and in which order, how often an unanswered command is sent again, and when a
+//! person has to look. It knows no purchase, no database, no broker, no clock and draws no random number;
+//! whoever embeds it loads a [`State`], calls [`decide`] and carries out the [`Effect`]s in the transaction
+//! that saves the new state. The same input on the same state gives the same decision on every instance.
+//!
+//! | File | Holds |
+//! |---|---|
+//! | `names.rs` | step and participant names, directions, the command id |
+//! | `step.rs` | how one step is written down: command, reply, rollback |
+//! | `definition.rs` | a whole saga as stages of steps; whether it can carry on a stored state |
+//! | `shape.rs` | what every definition must look like, checked when it is built |
+//! | `retry.rs` | how often and when an unanswered command is sent again |
+//! | `state.rs` | where a saga stands: its status and the state of each step |
+//! | `input.rs` | what can happen to a saga, and what came of it |
+//! | `legality.rs` | when a cancel or an operator's action is allowed |
+//! | `effect.rs`, `log.rs` | what the caller has to do, and to write down |
+//! | `decide.rs`, `run.rs` | the decisions, and the moves they are made of |
+//! | `replay.rs` | rebuilding a state from its inputs or its log |
+//! | `view.rs` | the steps as a customer or an operator sees them |
+//!
+//! # Rules, and the tests in `tests/it` that hold them
+//!
+//! - Nothing is rolled back that was never commanded, everything commanded and not refused is rolled back,
+//!   newest first, one at a time (`rollback.rs`, `properties.rs`).
+//! - No forward command follows a rollback (`properties.rs`).
+//! - Once the pivot is commanded only its refusal or an operator turns the saga back (`properties.rs`).
+//! - A saga that has not ended and is not parked always waits for a reply under a running timer
+//!   (`properties.rs`).
+//! - An ended saga never changes again (`properties.rs`).
+//! - Inputs, and therefore the log, rebuild the state (`properties.rs`, `log_and_replay.rs`).
+
+mod decide;
+mod definition;
+mod effect;
+mod input;
+mod legality;
+mod log;
+mod names;
+mod replay;
+mod retry;
+mod run;
+mod shape;
+mod state;
+mod step;
+mod view;
+
+pub use decide::{decide, start, start_cancelled};
+pub use definition::{Definition, DefinitionBuilder, Incompatible};
+pub use effect::{Decision, Effect, SentCommand, TimerKey};
+pub use input::{Cancellation, HoldAnswer, Input, OperatorAction, OperatorNote, Outcome, Resolution, Timer};
+pub use legality::{ActionRefused, CancelRefused, may_act, may_cancel};
+pub use log::LogEntry;
+pub use names::{Direction, Participant, StepName, command_id};
+pub use replay::{RebuildError, rebuild, replay};
+pub use retry::{MAX_SENDS, MIN_FIRST_TIMEOUT, RetryPolicy};
+pub use shape::ShapeError;
+pub use state::{
+    Cause, Ending, Failure, Left, Parked, Standing, State, Status, StepState, TEMPORARILY_UNAVAILABLE, Tries,
+};
+pub use step::{Refusal, Step, Verdict};
+pub use view::{StepView, StepViewState, view};
