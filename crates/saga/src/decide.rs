@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    definition::Definition,
+    definition::{DefinedStep, Definition},
     effect::Decision,
     input::{Cancellation, HoldAnswer, Input, OperatorAction, OperatorNote, Outcome, Resolution, Timer},
     legality::{may_act, may_cancel, pivot_is_commanded},
@@ -80,7 +80,7 @@ where
         (Ok(()), Input::Timer(timer)) => run.timer(timer),
         (Ok(()), Input::Cancel(cancellation)) => run.cancel(cancellation),
         (Ok(()), Input::Operator { action, note }) => run.operator(action, note),
-        (Ok(()), Input::HoldExpired { step }) => run.hold_expired(step),
+        (Ok(()), Input::HoldExpired { step }) => run.hold_expired(&step),
     };
     run.decided(outcome)
 }
@@ -253,9 +253,14 @@ where
         Outcome::Applied
     }
 
-    /// Sends again what has no running timer: commands whose budget is spent and refused retriable steps.
+    /// Sends again what has no running timer: commands whose budget is spent and, on the way forward, refused
+    /// retriable steps. Of a saga that turned back only the rollback is retried (test
+    /// `a_retry_of_a_rollback_leaves_a_refused_retriable_step_alone`).
     fn retry(&mut self) {
-        let spent: Vec<_> = self.awaited().filter(|awaited| awaited.is_spent()).collect();
+        let cause = self.state.status.cause().cloned();
+        let goes_forward = cause.is_none();
+        self.enter(cause.map_or(Status::Running, |cause| Status::Compensating { cause }));
+        let spent: Vec<_> = self.awaited().filter(Awaited::is_spent).collect();
         for awaited in spent {
             self.send(
                 awaited.step,
@@ -263,18 +268,11 @@ where
                 self.fresh_budget(awaited.tries.attempts()),
             );
         }
-        for step in self
-            .definition
-            .steps()
-            .filter(|step| step.kind == Kind::Retriable)
-        {
+        let retriable = |step: &&DefinedStep<D, C, R>| goes_forward && step.kind == Kind::Retriable;
+        for step in self.definition.steps().filter(retriable) {
             if let StepState::Refused { attempts, .. } = *self.state.step(&step.name) {
                 self.send(step, Leg::Forward, self.fresh_budget(attempts));
             }
-        }
-        match self.state.status.cause().cloned() {
-            Some(cause) => self.enter(Status::Compensating { cause }),
-            None => self.enter(Status::Running),
         }
     }
 
@@ -294,7 +292,7 @@ where
 
     /// A saga that goes forward keeps what is held for it; a clock alone never decides. One that turned back
     /// says so again, because its rollback may have been lost or overtaken.
-    fn hold_expired(&mut self, step: StepName) -> Outcome {
+    fn hold_expired(&mut self, step: &StepName) -> Outcome {
         let answer = match self.state.status {
             Status::Running
             | Status::Completed { .. }
@@ -305,14 +303,14 @@ where
             | Status::Compensated { .. }
             | Status::Parked {
                 parked: Parked::Compensation { .. },
-            } => self.hold_after_turning_back(&step),
+            } => self.hold_after_turning_back(step),
         };
         self.log(LogEntry::HoldExpired {
             step: step.clone(),
             answer,
         });
         if answer == HoldAnswer::RolledBackAgain {
-            self.repeat_rollback(&step);
+            self.repeat_rollback(step);
         }
         Outcome::Hold(answer)
     }

@@ -87,8 +87,8 @@ impl<D, C, R> Definition<D, C, R> {
                 step: missing.clone(),
             });
         }
-        match state.step_names().find(|name| self.step(name).is_none()) {
-            Some(unknown) => Err(Incompatible::UnknownStep {
+        match state.steps().find(|(name, _)| self.step(name).is_none()) {
+            Some((unknown, _)) => Err(Incompatible::UnknownStep {
                 step: unknown.clone(),
             }),
             None => Ok(()),

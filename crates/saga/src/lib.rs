@@ -21,16 +21,19 @@
 //! | `replay.rs` | rebuilding a state from its inputs or its log |
 //! | `view.rs` | the steps as a customer or an operator sees them |
 //!
-//! # Rules, and the tests in `tests/it` that hold them
+//! # Rules
 //!
-//! - Nothing is rolled back that was never commanded, everything commanded and not refused is rolled back,
-//!   newest first, one at a time (`rollback.rs`, `properties.rs`).
-//! - No forward command follows a rollback (`properties.rs`).
-//! - Once the pivot is commanded only its refusal or an operator turns the saga back (`properties.rs`).
-//! - A saga that has not ended and is not parked always waits for a reply under a running timer
-//!   (`properties.rs`).
-//! - An ended saga never changes again (`properties.rs`).
-//! - Inputs, and therefore the log, rebuild the state (`properties.rs`, `log_and_replay.rs`).
+//! Every script, every random run (`tests/it/properties.rs`) and every move from every state that a saga can
+//! come to (`tests/it/model.rs`) is checked against these by `tests/it/rules.rs`:
+//!
+//! - Nothing is rolled back that was never commanded or was refused; everything else that was commanded and
+//!   has a rollback is rolled back, newest first, one at a time, before the saga counts as compensated.
+//! - No forward command follows once the saga turned back.
+//! - Once the pivot is commanded only its refusal or an operator turns the saga back.
+//! - A saga that has not ended and is not parked waits for a reply under a running timer.
+//! - An ended saga never changes again.
+//! - Every input that is not a stale timer, and every command, is logged once; the inputs, and so the log,
+//!   rebuild the state.
 
 mod decide;
 mod definition;

@@ -15,7 +15,7 @@ pub const MIN_FIRST_TIMEOUT: Duration = Duration::from_secs(10);
 pub const MAX_SENDS: u32 = 8;
 
 /// The wait moves by up to this share, so that commands sent together are not repeated together.
-const JITTER_PERCENT: u64 = 20;
+const JITTER_PERMILLE: u64 = 200;
 
 /// When a command is repeated, and how often.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +77,11 @@ impl RetryPolicy {
     pub fn wait(&self, saga_id: Uuid, step: &str, direction: Direction, nth: u32) -> Duration {
         let doublings = nth.saturating_sub(1).min(31);
         let planned = self.first.saturating_mul(1 << doublings).min(self.cap);
-        let swing_percent = hash(saga_id, step, direction, nth) % (2 * JITTER_PERCENT + 1);
-        let moved = if swing_percent < JITTER_PERCENT {
-            planned.saturating_sub(percent(planned, JITTER_PERCENT - swing_percent))
+        let swing = hash(saga_id, step, direction, nth) % (2 * JITTER_PERMILLE + 1);
+        let moved = if swing < JITTER_PERMILLE {
+            planned.saturating_sub(permille(planned, JITTER_PERMILLE - swing))
         } else {
-            planned.saturating_add(percent(planned, swing_percent - JITTER_PERCENT))
+            planned.saturating_add(permille(planned, swing - JITTER_PERMILLE))
         };
         self.reflect(planned, moved)
     }
@@ -120,8 +120,8 @@ impl RetryPolicy {
     }
 }
 
-fn percent(of: Duration, percent: u64) -> Duration {
-    Duration::from_nanos(u64::try_from(of.as_nanos()).unwrap_or(u64::MAX) / 100 * percent)
+fn permille(of: Duration, permille: u64) -> Duration {
+    Duration::from_nanos(u64::try_from(of.as_nanos()).unwrap_or(u64::MAX) / 1000 * permille)
 }
 
 /// FNV-1a, 64 bits, with a final mix: stable over releases and platforms, unlike the standard hasher.

@@ -136,7 +136,8 @@ where
         self.undo_next();
     }
 
-    /// Commands the next rollback, newest step first; without one left the saga is compensated.
+    /// Commands the next rollback, newest step first; without one left the saga is compensated. Only a saga
+    /// that turned back has a cause; there is nothing to undo in another.
     pub(crate) fn undo_next(&mut self) {
         let Some(cause) = self.state.status.cause().cloned() else {
             return;

@@ -184,6 +184,11 @@ impl<D> State<D> {
         self.steps.get(name).unwrap_or(&StepState::Idle)
     }
 
+    /// All steps, by name.
+    pub fn steps(&self) -> impl Iterator<Item = (&StepName, &StepState)> {
+        self.steps.iter()
+    }
+
     /// Whether the saga has ended and will never change again (test
     /// `whatever_happens_the_rules_of_the_engine_hold`).
     #[must_use]
@@ -237,10 +242,6 @@ impl<D> State<D> {
 
     pub(crate) fn has_step(&self, name: &StepName) -> bool {
         self.steps.contains_key(name)
-    }
-
-    pub(crate) fn step_names(&self) -> impl Iterator<Item = &StepName> {
-        self.steps.keys()
     }
 
     pub(crate) fn set_step(&mut self, name: &StepName, state: StepState) {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     definition::{DefinedStep, Definition},
     names::{Direction, Participant, StepName},
-    state::{Left, State, Status, StepState, Tries},
+    state::{Left, State, StepState, Tries},
 };
 
 /// One command of the saga as it stands, forward or rollback.
@@ -58,18 +58,25 @@ struct Viewer<'a, D> {
     sends: u32,
 }
 
+/// How one command stands.
+struct Seen {
+    state: StepViewState,
+    attempt: u32,
+    /// The last attempt that its budget allows, while it has one.
+    last: Option<u32>,
+    error: Option<String>,
+}
+
 impl<D> Viewer<'_, D> {
     fn forward<C, R>(&self, step: &DefinedStep<D, C, R>) -> StepView {
         let goes_forward = self.state.status().cause().is_none() && !self.state.has_ended();
-        let (state, attempt, error) = match self.state.step(&step.name) {
-            StepState::Idle if goes_forward => (StepViewState::Pending, 0, None),
-            StepState::Idle => (StepViewState::Skipped, 0, None),
-            StepState::Pending { tries } => waiting(*tries),
-            StepState::Refused { attempts, refusal } => (
-                StepViewState::Failed,
-                *attempts,
-                Some(format!("{}: {}", refusal.code, refusal.message)),
-            ),
+        let seen = match self.state.step(&step.name) {
+            StepState::Idle if goes_forward => Seen::at(StepViewState::Pending, 0),
+            StepState::Idle => Seen::at(StepViewState::Skipped, 0),
+            StepState::Pending { tries } => Seen::waiting(*tries),
+            StepState::Refused { attempts, refusal } => {
+                Seen::failed(*attempts, format!("{}: {}", refusal.code, refusal.message))
+            }
             StepState::Done { attempts }
             | StepState::Undoing {
                 left: Left::Done { attempts },
@@ -78,7 +85,7 @@ impl<D> Viewer<'_, D> {
             | StepState::Undone {
                 left: Left::Done { attempts },
                 ..
-            } => (StepViewState::Succeeded, *attempts, None),
+            } => Seen::at(StepViewState::Succeeded, *attempts),
             StepState::InDoubt { attempts }
             | StepState::Undoing {
                 left: Left::InDoubt { attempts },
@@ -87,77 +94,80 @@ impl<D> Viewer<'_, D> {
             | StepState::Undone {
                 left: Left::InDoubt { attempts },
                 ..
-            } => (
-                StepViewState::Failed,
-                *attempts,
-                Some("given up without a reply".to_owned()),
-            ),
+            } => Seen::failed(*attempts, "given up without a reply".to_owned()),
         };
-        self.row(step, Direction::Forward, state, attempt, error)
+        self.row(step, Direction::Forward, seen)
     }
 
     fn rollback<C, R>(&self, step: &DefinedStep<D, C, R>) -> Option<StepView> {
         self.state.status().cause()?;
         step.rollback.as_ref()?;
-        let (state, attempt, error) = match *self.state.step(&step.name) {
-            StepState::Done { .. } | StepState::InDoubt { .. } => match self.state.status() {
-                Status::Compensated { .. } => (StepViewState::Skipped, 0, None),
-                Status::Running
-                | Status::Compensating { .. }
-                | Status::Completed { .. }
-                | Status::Parked { .. } => (StepViewState::Pending, 0, None),
-            },
-            StepState::Undoing { tries, .. } => waiting(tries),
-            StepState::Undone { attempts, .. } => (StepViewState::Succeeded, attempts, None),
+        let seen = match *self.state.step(&step.name) {
+            StepState::Done { .. } | StepState::InDoubt { .. } if self.state.has_ended() => {
+                Seen::at(StepViewState::Skipped, 0)
+            }
+            StepState::Done { .. } | StepState::InDoubt { .. } => Seen::at(StepViewState::Pending, 0),
+            StepState::Undoing { tries, .. } => Seen::waiting(tries),
+            StepState::Undone { attempts, .. } => Seen::at(StepViewState::Succeeded, attempts),
             StepState::Idle | StepState::Pending { .. } | StepState::Refused { .. } => return None,
         };
-        Some(self.row(step, Direction::Compensation, state, attempt, error))
+        Some(self.row(step, Direction::Compensation, seen))
     }
 
-    fn row<C, R>(
-        &self,
-        step: &DefinedStep<D, C, R>,
-        direction: Direction,
-        state: StepViewState,
-        attempt: u32,
-        error: Option<String>,
-    ) -> StepView {
-        let last = match (self.state.step(&step.name), direction) {
-            (
-                StepState::Pending {
-                    tries: Tries::Live { last, .. },
-                },
-                Direction::Forward,
-            )
-            | (
-                StepState::Undoing {
-                    tries: Tries::Live { last, .. },
-                    ..
-                },
-                Direction::Compensation,
-            ) => *last,
-            _ => attempt.max(self.sends),
-        };
+    fn row<C, R>(&self, step: &DefinedStep<D, C, R>, direction: Direction, seen: Seen) -> StepView {
+        let Seen {
+            state,
+            attempt,
+            last,
+            error,
+        } = seen;
         StepView {
             step: step.name.clone(),
             participant: step.participant.clone(),
             direction,
             state,
             attempt,
-            max_attempts: last,
+            max_attempts: last.unwrap_or_else(|| attempt.max(self.sends)),
             error,
         }
     }
 }
 
-fn waiting(tries: Tries) -> (StepViewState, u32, Option<String>) {
-    match tries {
-        Tries::Live { attempt: 1, .. } => (StepViewState::Running, 1, None),
-        Tries::Live { attempt, .. } => (StepViewState::Retrying, attempt, None),
-        Tries::Spent { attempts } => (
-            StepViewState::Failed,
-            attempts,
-            Some(format!("no reply to {attempts} sends")),
-        ),
+impl Seen {
+    const fn at(state: StepViewState, attempt: u32) -> Self {
+        Self {
+            state,
+            attempt,
+            last: None,
+            error: None,
+        }
+    }
+
+    const fn failed(attempt: u32, error: String) -> Self {
+        Self {
+            state: StepViewState::Failed,
+            attempt,
+            last: None,
+            error: Some(error),
+        }
+    }
+
+    fn waiting(tries: Tries) -> Self {
+        match tries {
+            Tries::Live { attempt, last } => {
+                let state = if attempt == 1 {
+                    StepViewState::Running
+                } else {
+                    StepViewState::Retrying
+                };
+                Self {
+                    state,
+                    attempt,
+                    last: Some(last),
+                    error: None,
+                }
+            }
+            Tries::Spent { attempts } => Self::failed(attempts, format!("no reply to {attempts} sends")),
+        }
     }
 }
