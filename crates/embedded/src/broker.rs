@@ -8,6 +8,11 @@
 //! - Topics cannot be created by clients' admin requests; give them to [`Broker::start`]. A topic
 //!   that a client merely names is created with 4 partitions.
 //! - Transactions are answered but isolate nothing.
+//! - When a member joins or leaves a running group, the group stands still until the members' own
+//!   `session.timeout.ms` less one second is over, even if all have answered, and so does a member
+//!   that comes after the last one left: give consumers of this broker a short session
+//!   (test `broker::a_group_goes_on_within_its_session_timeout`). Only the first start of a group is
+//!   quick whatever the session.
 
 use std::{fmt, time::Duration};
 

@@ -1,17 +1,19 @@
 //! A private PostgreSQL as a child process: found on this machine, on a free port of 127.0.0.1,
 //! with its own data directory, and gone when Belay is.
 //!
-//! - [`installation`](self::installation): finding the programs.
-//! - [`account`](self::account): who runs them, since PostgreSQL refuses root.
-//! - [`home`](self::home): the data directory and `initdb`.
-//! - [`guard`](self::guard): the process that stops the server when Belay is gone.
-//! - [`error`](self::error): everything that can be in the way, with what to do about it.
+//! - `installation`: finding the programs.
+//! - `account`: who runs them, since PostgreSQL refuses root.
+//! - `home`: the data directory and `initdb`.
+//! - `pid_file`: whether a server of an earlier process still runs.
+//! - `guard`: the process that stops the server when Belay is gone.
+//! - `error`: everything that can be in the way, with what to do about it.
 
 mod account;
 mod error;
 mod guard;
 mod home;
 mod installation;
+mod pid_file;
 
 use std::{
     fmt, io,
@@ -115,7 +117,6 @@ impl Postgres {
         let mut home = Home::open(&options.data_dir).await?;
         let data_major = home.data_major()?;
         let installation = installed(options.bin_dir, data_major)?;
-        home.wait_for_previous_server().await?;
         let password = home.password()?;
         match data_major {
             None => home.initialize(&installation, &password, options.fsync).await?,
@@ -131,6 +132,7 @@ impl Postgres {
         }
         home.rotate_log()?;
         for attempt in 1.. {
+            home.wait_for_previous_server().await?;
             let port = match options.port {
                 0 => free_port().map_err(PostgresError::io("find a free port of", "127.0.0.1"))?,
                 port => port,
@@ -289,8 +291,10 @@ impl Retry {
                 Self::PortTaken
             };
         }
-        // Processes of a server that was killed alone end by themselves, a moment later.
-        if last_lines.contains("pre-existing shared memory block") {
+        // Processes of a server that was killed alone end by themselves, a moment later. A server
+        // whose parent was gone before it wrote its number down is waited for with the next attempt.
+        let ending = ["pre-existing shared memory block", "lock file \"postmaster.pid\""];
+        if ending.iter().any(|words| last_lines.contains(words)) {
             return Self::Worthwhile;
         }
         Self::Never

@@ -1,9 +1,9 @@
 //! A schema registry with the part of Confluent's REST API that producers, consumers and a person
 //! with `curl` use. Avro only, without references; everything is kept in PostgreSQL.
 //!
-//! - [`store`](self::store): all SQL.
-//! - [`compatibility`](self::compatibility): levels and the check, pure.
-//! - [`api`](self::api): requests, answers and Confluent's error codes.
+//! - `store`: all SQL.
+//! - `compatibility`: levels and the check, pure.
+//! - `api`: requests, answers and Confluent's error codes.
 //!
 //! | request | |
 //! |---|---|

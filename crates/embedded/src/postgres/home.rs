@@ -14,14 +14,18 @@ use std::{
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     time::Duration,
 };
 
-use nix::{errno::Errno, sys::signal::kill, unistd::Pid};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use super::{PostgresError, SUPERUSER, account::Account, installation::Installation};
+use super::{
+    PostgresError, SUPERUSER,
+    account::Account,
+    installation::Installation,
+    pid_file::{Named, pid_file},
+};
 use crate::secret_file;
 
 /// Where data goes that root keeps in a place that no other account can enter. Only root can
@@ -195,28 +199,28 @@ impl Home {
         let cluster = self.cluster();
         let mut tick = interval(Duration::from_millis(20));
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let gone = async {
-            while server_process(&cluster).is_some() {
+        let settled = async {
+            while let Named::Server(_) = Named::in_pid_file(&cluster) {
                 tick.tick().await;
             }
         };
-        if timeout(PREVIOUS_LIMIT, gone).await.is_err()
-            && let Some(pid) = server_process(&cluster)
-        {
-            let waited_s = PREVIOUS_LIMIT.as_secs();
-            return Err(PostgresError::StillRunning {
-                pid,
-                directory: cluster,
-                waited_s,
-            });
-        }
-        // What is left names a process that is gone or has become another program; PostgreSQL
-        // would refuse to start in the second case.
-        match fs::remove_file(pid_file(&cluster)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(PostgresError::io("remove", pid_file(&cluster))(error))
+        // Whether the time was over does not matter, only what is there now.
+        let _ = timeout(PREVIOUS_LIMIT, settled).await;
+        match Named::in_pid_file(&cluster) {
+            Named::Nobody => Ok(()),
+            Named::Server(pid) => {
+                let waited_s = PREVIOUS_LIMIT.as_secs();
+                Err(PostgresError::StillRunning {
+                    pid,
+                    directory: cluster,
+                    waited_s,
+                })
             }
-            Ok(()) | Err(_) => Ok(()),
+            // PostgreSQL would take it for a server and refuse to start.
+            Named::AnotherProgram => {
+                let path = pid_file(&cluster);
+                fs::remove_file(&path).map_err(PostgresError::io("remove", path))
+            }
         }
     }
 
@@ -406,42 +410,4 @@ fn write_new(path: &Path, content: &str) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     io::Write::write_all(&mut file, content.as_bytes())
-}
-
-fn pid_file(cluster: &Path) -> PathBuf {
-    cluster.join("postmaster.pid")
-}
-
-/// The process of the server that runs on these files, if one does.
-fn server_process(cluster: &Path) -> Option<i32> {
-    let pid: i32 = fs::read_to_string(pid_file(cluster))
-        .ok()?
-        .lines()
-        .next()?
-        .trim()
-        .parse()
-        .ok()?;
-    if pid <= 0 || kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) {
-        return None;
-    }
-    // Numbers are used again, in containers nearly always: another program is no server. One whose
-    // command line cannot be read may be.
-    match command_line(pid) {
-        Some(line) if !contains(&line, cluster.as_os_str().as_encoded_bytes()) => None,
-        Some(_) | None => Some(pid),
-    }
-}
-
-fn command_line(pid: i32) -> Option<Vec<u8>> {
-    fs::read(format!("/proc/{pid}/cmdline")).ok().or_else(|| {
-        let output = Command::new("ps")
-            .args(["-o", "args=", "-p", &pid.to_string()])
-            .output()
-            .ok()?;
-        Some(output.stdout)
-    })
-}
-
-fn contains(text: &[u8], part: &[u8]) -> bool {
-    text.windows(part.len()).any(|window| window == part)
 }

@@ -52,7 +52,7 @@ async fn topics_have_the_partitions_asked_for() {
 }
 
 #[tokio::test]
-async fn what_was_committed_is_not_read_again() {
+async fn a_group_goes_on_within_its_session_timeout() {
     let broker = Broker::start(&[(TOPIC, 1)]).unwrap();
     let producer = producer(&broker);
     send(&producer, "first").await;
@@ -69,9 +69,19 @@ async fn what_was_committed_is_not_read_again() {
     drop(reader);
 
     send(&producer, "second").await;
+    let begun = Instant::now();
     let reader = consumer(&broker, "readers");
     let message = timeout(LIMIT, reader.recv()).await.unwrap().unwrap();
-    assert_eq!(message.payload(), Some("second".as_bytes()));
+    assert_eq!(
+        message.payload(),
+        Some("second".as_bytes()),
+        "what was committed is not read again"
+    );
+    let taken = begun.elapsed();
+    assert!(
+        taken < Duration::from_secs(4),
+        "the group took {taken:?} to go on"
+    );
 }
 
 #[tokio::test]
@@ -133,7 +143,8 @@ fn consumer(broker: &Broker, group: &str) -> StreamConsumer {
         .set("enable.auto.commit", "false")
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("fetch.wait.max.ms", "5")
-        .set("debug", std::env::var("DBG").unwrap_or_default().as_str())
+        .set("session.timeout.ms", "2000")
+        .set("heartbeat.interval.ms", "200")
         .create()
         .unwrap();
     consumer.subscribe(&[TOPIC]).unwrap();

@@ -4,6 +4,7 @@
     clippy::disallowed_methods,
     reason = "tests ask the server with statements of their own and compare with this machine's clock"
 )]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod broker;
 mod issuer;

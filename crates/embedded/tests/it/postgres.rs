@@ -108,6 +108,23 @@ async fn holds_a_server_until_it_is_killed() {
     std::future::pending().await
 }
 
+/// A server does not listen to signals in its first milliseconds.
+#[tokio::test]
+async fn a_start_that_is_given_up_at_any_moment_leaves_no_server() {
+    let directory = passable_directory();
+    start_postgres(&directory).await.stop().await;
+    let program = directory.path().join("postgres/cluster");
+    for milliseconds in [0, 1, 2, 5, 10, 20, 40, 60, 80] {
+        let start = Postgres::start(options(&directory));
+        let _ = timeout(Duration::from_millis(milliseconds), start).await;
+    }
+    eventually("no process works on the data", async || {
+        processes_naming(&program) == 0
+    })
+    .await;
+    start_postgres(&directory).await.stop().await;
+}
+
 #[tokio::test]
 async fn a_server_that_dies_is_noticed_and_starts_again() {
     let directory = passable_directory();
@@ -316,6 +333,25 @@ fn server_pid(directory: &TempDir) -> Pid {
 
 fn is_gone(pid: Pid) -> bool {
     kill(pid, None) == Err(Errno::ESRCH)
+}
+
+/// How many processes have the path on their command line: servers and their guards.
+fn processes_naming(path: &Path) -> usize {
+    let path = path.to_str().unwrap();
+    command_lines().iter().filter(|line| line.contains(path)).count()
+}
+
+/// From `/proc` where there is one: small Linux images have no `ps`.
+fn command_lines() -> Vec<String> {
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Ok(processes) = fs::read_dir("/proc") {
+        let lines = processes
+            .flatten()
+            .filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        return lines.map(text).collect();
+    }
+    let output = Command::new("ps").args(["-A", "-o", "args="]).output().unwrap();
+    text(output.stdout).lines().map(str::to_owned).collect()
 }
 
 async fn execute(postgres: &Postgres, statement: &'static str) {
