@@ -102,6 +102,22 @@ pub fn decode<M: Message>(mut datum: &[u8], writer: &Schema) -> Result<M, AvroEr
     }
 }
 
+/// Reads a datum of `kind` as JSON, for a log or for a reader that does not know the Rust type. Field names are the schema's.
+///
+/// # Errors
+/// [`AvroError::Decode`], as for [`decode`].
+pub fn decode_json(
+    kind: &'static MessageType,
+    mut datum: &[u8],
+    writer: &Schema,
+) -> Result<serde_json::Value, AvroError> {
+    let failed = |source| AvroError::Decode { name: kind.name, source: Box::new(source) };
+    let reader =
+        GenericDatumReader::builder(writer).reader_schema(kind.schema()).build().map_err(failed)?;
+    let value = reader.read_value(&mut datum).map_err(failed)?;
+    serde_json::Value::try_from(value).map_err(failed)
+}
+
 /// Ties Rust types to the files of `avro/<owner>/`, and lists them.
 macro_rules! messages {
     ($owner:literal, $namespace:literal, $($name:ident),+ $(,)?) => {

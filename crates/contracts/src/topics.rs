@@ -25,6 +25,13 @@ impl Topic {
     }
 }
 
+/// The message of that name on a topic, if the topic may carry it.
+#[must_use]
+pub fn message_on(topic: &str, name: &str) -> Option<&'static MessageType> {
+    let topic = TOPICS.iter().find(|t| t.name == topic)?;
+    topic.messages().into_iter().find(|m| m.name == name)
+}
+
 /// The subject under which the registry keeps a message of a topic (TopicRecordNameStrategy).
 #[must_use]
 pub fn subject(topic: &str, message: &MessageType) -> String {

@@ -57,12 +57,15 @@ impl From<sqlx::Error> for Fault {
     }
 }
 
+/// Primary keys at which two transactions may meet that carry out the same thing.
+const RACED: [&str; 4] = ["inbox_pkey", "operation_pkey", "request_pkey", "saga_pkey"];
+
 /// Whether PostgreSQL's answer may be another one next time.
 ///
 /// By SQLSTATE class (PostgreSQL 15, appendix A): only what the message itself brought about is final, namely data
 /// exceptions (22) and broken constraints (23). A missing table or right (42) is the deployment's fault, not the
-/// message's, and everything else is the server's state. Two transactions that meet in the operation barrier or the
-/// inbox are a race: the loser finds the winner's row at its next try.
+/// message's, and everything else is the server's state. Two transactions that insert the same saga, operation or request
+/// at once are a race: the loser finds the winner's row at its next try.
 fn is_transient(error: &sqlx::Error) -> bool {
     let Some(database) = error.as_database_error() else {
         return !matches!(
@@ -72,6 +75,6 @@ fn is_transient(error: &sqlx::Error) -> bool {
     };
     let state = database.code().unwrap_or(Cow::Borrowed(""));
     let lost_race = state == "23505"
-        && database.constraint().is_some_and(|name| name == "operation_pkey" || name == "inbox_pkey");
+        && database.constraint().is_some_and(|name| RACED.contains(&name));
     lost_race || !(state.starts_with("22") || state.starts_with("23"))
 }

@@ -1,0 +1,239 @@
+//! The data directory: what `belay up` keeps, and how the other commands find the running system.
+//!
+//! | entry | holds |
+//! |---|---|
+//! | `belay.json` | the format of the directory |
+//! | `running.json` | addresses of the running system, readable by its owner only |
+//! | `postgres/` | the private PostgreSQL |
+//! | `issuer/` | the signing key of the development token issuer |
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The format that this program writes. Raised when an older program could not read the directory.
+const FORMAT: u32 = 1;
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// The file system said no.
+    #[error("the data directory {path} cannot be used: {source}")]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the file system said.
+        source: io::Error,
+    },
+    /// A newer program made it.
+    #[error(
+        "the data directory {path} was made by a newer version of belay (format {found}, this one knows {FORMAT}): use that version, or another directory with --data"
+    )]
+    Newer {
+        /// The directory.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// One of the files is not what it should be.
+    #[error("{path} is damaged ({reason}): start anew with `belay up --fresh`, which deletes all data in it")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nothing runs on it.
+    #[error("no system is running on {path}: start one with `belay up --data {path}`")]
+    NotRunning {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// Something else runs on it.
+    #[error("a system is running on {path} already (process {pid}): stop it, or use another directory with --data")]
+    Running {
+        /// The directory.
+        path: PathBuf,
+        /// Its process.
+        pid: u32,
+    },
+}
+
+/// Where a running system is found.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SystemInfo {
+    /// The process of `belay up`.
+    pub pid: u32,
+    /// `http://host:port` of the BFF.
+    pub http: String,
+    /// Database URLs by service, with the service's own role.
+    pub databases: BTreeMap<String, String>,
+    /// Kafka's bootstrap servers.
+    pub kafka: String,
+    /// The schema registry.
+    pub registry: String,
+    /// The token issuer, which is also the tokens' `iss`.
+    pub issuer: String,
+    /// The tokens' audience.
+    pub audience: String,
+    /// Addresses of the services' own HTTP, by service.
+    pub services: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Format {
+    format: u32,
+}
+
+/// A data directory of a format that this program knows.
+#[derive(Debug, Clone)]
+pub struct DataDir {
+    path: PathBuf,
+}
+
+impl DataDir {
+    /// Opens the directory, and makes it where it does not exist. Its files are its owner's alone, but the directory may
+    /// be passed through, because PostgreSQL runs as another user when `belay` runs as root.
+    ///
+    /// # Errors
+    /// [`DataDirError`].
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(|source| io_error(path, source))?;
+        let path = path.canonicalize().map_err(|source| io_error(path, source))?;
+        let dir = Self { path };
+        if !dir.format_file().exists() {
+            dir.write(&dir.format_file(), &Format { format: FORMAT })?;
+        }
+        dir.check_format()?;
+        Ok(dir)
+    }
+
+    /// Opens an existing directory.
+    ///
+    /// # Errors
+    /// [`DataDirError::NotRunning`] when there is none, and the other ones.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let Ok(path) = path.canonicalize() else {
+            return Err(DataDirError::NotRunning { path: path.to_owned() });
+        };
+        let dir = Self { path };
+        if !dir.format_file().exists() {
+            return Err(DataDirError::NotRunning { path: dir.path });
+        }
+        dir.check_format()?;
+        Ok(dir)
+    }
+
+    /// The running system.
+    ///
+    /// # Errors
+    /// [`DataDirError::NotRunning`] when there is none, also when its process is gone.
+    pub fn system(&self) -> Result<SystemInfo, DataDirError> {
+        let not_running = || DataDirError::NotRunning { path: self.path.clone() };
+        let text = match fs::read(self.running_file()) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_running()),
+            Err(source) => return Err(io_error(&self.running_file(), source)),
+        };
+        let info: SystemInfo =
+            serde_json::from_slice(&text).map_err(|error| damaged(&self.running_file(), &error))?;
+        if is_alive(info.pid) { Ok(info) } else { Err(not_running()) }
+    }
+
+    /// Refuses a directory on which a system runs.
+    ///
+    /// # Errors
+    /// [`DataDirError::Running`], and those of [`DataDir::system`] but for `NotRunning`.
+    pub fn refuse_running(&self) -> Result<(), DataDirError> {
+        match self.system() {
+            Ok(info) if info.pid == std::process::id() => Ok(()),
+            Ok(info) => Err(DataDirError::Running { path: self.path.clone(), pid: info.pid }),
+            Err(DataDirError::NotRunning { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Says where the system is found.
+    ///
+    /// # Errors
+    /// [`DataDirError::Io`].
+    pub fn announce(&self, info: &SystemInfo) -> Result<(), DataDirError> {
+        self.write(&self.running_file(), info)
+    }
+
+    /// Takes the announcement back.
+    pub fn withdraw(&self) {
+        // A file that stays behind names a process that is gone, which `system` notices.
+        drop(fs::remove_file(self.running_file()));
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The private PostgreSQL's data.
+    #[must_use]
+    pub fn postgres(&self) -> PathBuf {
+        self.path.join("postgres")
+    }
+
+    /// The token issuer's key.
+    #[must_use]
+    pub fn issuer(&self) -> PathBuf {
+        self.path.join("issuer")
+    }
+
+    fn format_file(&self) -> PathBuf {
+        self.path.join("belay.json")
+    }
+
+    fn running_file(&self) -> PathBuf {
+        self.path.join("running.json")
+    }
+
+    fn check_format(&self) -> Result<(), DataDirError> {
+        let file = self.format_file();
+        let text = fs::read(&file).map_err(|source| io_error(&file, source))?;
+        let format: Format = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
+        if format.format > FORMAT {
+            return Err(DataDirError::Newer { path: self.path.clone(), found: format.format });
+        }
+        Ok(())
+    }
+
+    /// Writes a file whole or not at all, readable by its owner only.
+    fn write(&self, file: &Path, value: &impl Serialize) -> Result<(), DataDirError> {
+        let failed = |source| io_error(file, source);
+        let text = serde_json::to_vec_pretty(value).map_err(|e| failed(io::Error::other(e)))?;
+        let partial = file.with_extension("partial");
+        let mut options = fs::OpenOptions::new();
+        let mut target =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
+        io::Write::write_all(&mut target, &text).map_err(failed)?;
+        fs::rename(&partial, file).map_err(failed)
+    }
+}
+
+/// Whether a process of that id exists. One of another user's counts.
+fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return false };
+    match nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) {
+        Ok(()) | Err(nix::errno::Errno::EPERM) => true,
+        Err(_) => false,
+    }
+}
+
+fn io_error(path: &Path, source: io::Error) -> DataDirError {
+    DataDirError::Io { path: path.to_owned(), source }
+}
+
+fn damaged(path: &Path, error: &serde_json::Error) -> DataDirError {
+    DataDirError::Damaged { path: path.to_owned(), reason: error.to_string() }
+}
