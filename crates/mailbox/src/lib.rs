@@ -43,10 +43,13 @@ pub use kafka::KafkaSettings;
 pub use outbox::{Outbox, Outgoing};
 pub use received::Received;
 
+/// The mailbox's tables. A test database is known by the migrations in it, hence public.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
 /// Brings the mailbox's tables in the connection's schema up to date. Idempotent; waits for another instance's run.
 ///
 /// # Errors
 /// When the database is away, or the tables come from a newer version than this program.
 pub async fn migrate(pool: &sqlx::PgPool) -> Result<(), sqlx::migrate::MigrateError> {
-    sqlx::migrate!().run(pool).await
+    MIGRATOR.run(pool).await
 }
