@@ -1,3 +1,13 @@
 //! The command line. `belay up` runs the whole system in one process; the other commands work on it.
+//!
+//! | file | job |
+//! |---|---|
+//! | `up.rs` | `belay up`: starts the system, says where it is, drains it |
+//! | `system.rs` | the parts, embedded or given, and every service on them |
+//! | `provision.rs` | databases and roles |
+//! | `data_dir.rs` | what is kept, and how the other commands find the system |
 
 pub mod data_dir;
+pub mod provision;
+pub mod system;
+pub mod up;

@@ -1,1 +1,65 @@
+//! The orchestrator: takes a submitted purchase through its saga.
+//!
+//! Owns the sagas, their log and their timers. Accepts `SubmitPurchase`, the participants' replies and, over HTTP, a
+//! customer's cancellation. Emits commands to the participants and `PurchaseUpdated`.
+//!
+//! | file | job |
+//! |---|---|
+//! | `purchase_saga.rs` | the definition: every step, what may be answered, how it is undone |
+//! | `purchase.rs` | what the saga knows |
+//! | `refusals.rs` | a participant's "no" in words that a shopper understands |
+//! | `exchange.rs` | commands and replies as the engine sees them |
+//! | `orchestrator.rs` | load, decide in order, save: every input goes through it |
+//! | `record.rs` | one saga in memory, and its view for the customer |
+//! | `store.rs` | all SQL |
+//! | `handlers.rs` | messages from Kafka |
+//! | `timers.rs` | commands that were not answered in time |
+//! | `http.rs` | reads, and the customer's cancellation |
+//! | `definitions.rs` | the versions of the definition that this program has |
+//!
+//! Invariants, stated as absences: no transition without its log, timers and messages in the same transaction; no
+//! decision that reads a clock; no saga that waits without a timer.
 
+pub mod config;
+pub mod definitions;
+pub mod exchange;
+pub mod handlers;
+pub mod http;
+pub mod orchestrator;
+pub mod purchase;
+pub mod purchase_saga;
+pub mod record;
+pub mod refusals;
+pub mod store;
+pub mod timers;
+
+use std::sync::Arc;
+
+use contracts::topics;
+use host::{Host, Running};
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+/// The tables of the sagas.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// Starts the service; it works until `shutdown`.
+///
+/// # Errors
+/// What [`Host::start`] refuses, a definition whose shape is wrong, or live sagas of a version that this program lacks.
+pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    let mut host = Host::start("purchase-manager", &config.service, &MIGRATOR, shutdown).await?;
+    let definitions = definitions::Definitions::new(config.retry)?;
+    definitions.check_live(&host.pool()).await?;
+    let orchestrator =
+        Arc::new(orchestrator::Orchestrator::new(definitions, host.codec(), host.outbox(), host.pool()));
+    host.consume(
+        None,
+        &[topics::PURCHASE_COMMANDS, topics::PURCHASE_REPLIES],
+        handlers::Messages::new(orchestrator.clone()),
+    );
+    let timers = timers::Timers::new(orchestrator.clone());
+    host.spawn(|shutdown| timers.run(shutdown));
+    Ok(host.run(http::routes(orchestrator)))
+}

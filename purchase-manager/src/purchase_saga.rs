@@ -1,13 +1,15 @@
 //! The saga of a purchase: every step with what it asks, what may be answered, and how it is undone.
 
 use contracts::{consolidator::*, orders::*, payments::*, product_admin::*, topics::*};
-use saga::{Definition, RetryPolicy, ShapeError, Step};
+use saga::{Definition, RetryPolicy, ShapeError};
 
 use crate::{
     exchange::{Command, OrRefuse, Reply, accept, is, to},
     purchase::Purchase,
     refusals::{declined, prices_moved, rejected, short, too_few},
 };
+
+type Step = saga::Step<Purchase, Command, Reply>;
 
 /// The definition that new purchases follow, with the pauses of `retry` between re-sends.
 ///

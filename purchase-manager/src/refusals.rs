@@ -29,7 +29,7 @@ pub fn short(purchase: &Purchase, shortages: &[ReservationShortage]) -> Refusal 
 fn insufficient(
     purchase: &Purchase,
     missing: impl Iterator<Item = (ProductId, i32, i32)>,
-    detail: &impl Serialize,
+    detail: &(impl Serialize + ?Sized),
 ) -> Refusal
 {
     let sentences: Vec<String> = missing
@@ -61,7 +61,7 @@ pub fn prices_moved(purchase: &Purchase, changes: &[PriceChange]) -> Refusal {
     Refusal {
         code: "PRICE_CHANGED".to_owned(),
         message: format!("A price has changed since you saw it. {}.", sentences.join("; ")),
-        detail: json(&changes),
+        detail: json(changes),
     }
 }
 
@@ -79,6 +79,6 @@ pub fn rejected(no: &OrderRejected) -> Refusal {
     Refusal { code: "STATE_CONFLICT".to_owned(), message: no.reason.clone(), detail: Value::Null }
 }
 
-fn json(detail: &impl Serialize) -> Value {
+fn json(detail: &(impl Serialize + ?Sized)) -> Value {
     serde_json::to_value(detail).unwrap_or(Value::Null)
 }

@@ -23,7 +23,8 @@ where
             signalled.cancel();
         }
     });
-    start(config, shutdown).await?.ended().await
+    let mut running = start(config, shutdown).await?;
+    running.ended().await
 }
 
 /// Resolves at SIGINT or SIGTERM.

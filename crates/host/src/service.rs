@@ -166,7 +166,7 @@ impl Host {
             result
         });
         tracing::info!(service, %address, "ready");
-        Running { service, address, shutdown, supervisor }
+        Running { service, address, shutdown, supervisor: Some(supervisor) }
     }
 }
 
@@ -176,7 +176,8 @@ pub struct Running {
     service: &'static str,
     address: SocketAddr,
     shutdown: CancellationToken,
-    supervisor: tokio::task::JoinHandle<anyhow::Result<()>>,
+    /// None once its end has been told.
+    supervisor: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
 }
 
 impl Running {
@@ -195,18 +196,22 @@ impl Running {
     /// Drains and waits for the end.
     ///
     /// # Errors
-    /// What made a task fail, if one did.
-    pub async fn stop(self) -> anyhow::Result<()> {
+    /// What made a task fail, if one did and [`Running::ended`] has not said so already.
+    pub async fn stop(mut self) -> anyhow::Result<()> {
         self.shutdown.cancel();
         self.ended().await
     }
 
-    /// Waits until the service has ended, by shutdown or by failure.
+    /// Waits until the service has ended, by shutdown or by failure. Cancel-safe; once it has answered, it answers at once
+    /// and without error.
     ///
     /// # Errors
     /// What made a task fail.
-    pub async fn ended(self) -> anyhow::Result<()> {
-        match self.supervisor.await {
+    pub async fn ended(&mut self) -> anyhow::Result<()> {
+        let Some(supervisor) = &mut self.supervisor else { return Ok(()) };
+        let result = supervisor.await;
+        self.supervisor = None;
+        match result {
             Ok(result) => result,
             Err(error) => Err(anyhow::anyhow!("{} failed: {error}", self.service)),
         }

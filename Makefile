@@ -1,0 +1,40 @@
+# The verbs of the project. `make` alone lists them.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export SQLX_OFFLINE := true
+
+# Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
+ARGS ?=
+
+.PHONY: help setup up test check format sqlx-prepare bench clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+setup: ## Install what the build and the tests need from the system (compiler, PostgreSQL)
+	@./scripts/setup
+
+up: setup ## Run the whole system on this machine until Ctrl-C
+	cargo build --quiet -p belay
+	@exec ./target/debug/belay up $(ARGS)
+
+test: setup ## Run every test
+	cargo test --workspace --no-run --quiet
+	cargo run --quiet -p testkit --bin with-postgres -- cargo test --workspace $(ARGS)
+
+check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
+	./scripts/check
+
+format: ## Format the code
+	cargo fmt --all
+
+sqlx-prepare: setup ## Check every SQL query against the migrations and write .sqlx/
+	./scripts/sqlx-prepare
+
+bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`
+	./scripts/bench $(ARGS)
+
+clean: ## Delete the build and the local data
+	rm -rf .belay
+	cargo clean

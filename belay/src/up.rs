@@ -1,0 +1,196 @@
+//! `belay up`: the whole system, until Ctrl-C.
+
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::Context;
+use saga::RetryPolicy;
+use serde_json::{Value, json};
+
+use crate::{
+    data_dir::{DataDir, SystemInfo},
+    system::{AUDIENCE, Options, System},
+};
+
+/// Runs the whole system on the embedded default, or on the parts that are given.
+#[derive(Debug, clap::Args)]
+pub struct Up {
+    /// Where the system keeps its data.
+    #[arg(long, env = "BELAY_DATA", default_value = ".belay")]
+    pub data: PathBuf,
+    /// Delete the data first.
+    #[arg(long)]
+    pub fresh: bool,
+    /// Where the GraphQL edge listens [default: 127.0.0.1:8080, or a free port when it is taken].
+    #[arg(long)]
+    pub http: Option<SocketAddr>,
+    /// A PostgreSQL server, by an administrator's URL, in place of the private one. Databases named belay_* are made on it.
+    #[arg(long, env = "BELAY_ADMIN_DATABASE_URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+    /// What the names of the databases begin with.
+    #[arg(long, default_value = "belay_")]
+    pub database_prefix: String,
+    /// Kafka's bootstrap servers in place of the embedded broker: host:port[,host:port]
+    #[arg(long)]
+    pub kafka: Option<String>,
+    /// A librdkafka property for that broker, name=value; may be repeated.
+    #[arg(long = "kafka-property", requires = "kafka")]
+    pub kafka_properties: Vec<String>,
+    /// A schema registry in place of the embedded one: http://host:port
+    #[arg(long)]
+    pub registry: Option<String>,
+    /// A token issuer in place of the embedded one: the `iss` of its tokens.
+    #[arg(long)]
+    pub issuer: Option<String>,
+    /// The audience that tokens must name.
+    #[arg(long, default_value = AUDIENCE)]
+    pub audience: String,
+}
+
+/// The preferred address of the edge.
+const PREFERRED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
+
+impl Up {
+    /// Runs until SIGINT, SIGTERM or a failure.
+    ///
+    /// # Errors
+    /// What keeps the system from starting, or made it fail.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        // Listened for from here on, so that a signal during the start is not lost.
+        let signal = tokio::spawn(host::program::stop_signal());
+        let data = DataDir::create(&self.data)?;
+        data.refuse_running()?;
+        if self.fresh {
+            erase(&data).await?;
+        }
+        let options = self.options(&data).await?;
+        let started = tokio::time::Instant::now();
+        let mut stop = signal;
+        // Dropping a start that is under way lets the embedded PostgreSQL's guard stop it.
+        let mut system = tokio::select! {
+            system = System::start(options) => system?,
+            _ = &mut stop => return Ok(ExitCode::SUCCESS),
+        };
+        data.announce(system.info())?;
+        greet(&data, system.info(), started.elapsed()).await?;
+        // Both arms only wait.
+        let failure = tokio::select! {
+            _ = &mut stop => None,
+            error = system.failed() => Some(error),
+        };
+        data.withdraw();
+        if failure.is_none() {
+            tracing::info!("draining");
+        }
+        system.stop().await;
+        match failure {
+            None => Ok(ExitCode::SUCCESS),
+            Some(error) => Err(error),
+        }
+    }
+
+    async fn options(&self, data: &DataDir) -> anyhow::Result<Options> {
+        Ok(Options {
+            http: self.address().await?,
+            database_url: self.database_url.clone(),
+            database_prefix: self.database_prefix.clone(),
+            database_connections: 8,
+            kafka: self.kafka.clone(),
+            kafka_properties: self.kafka_properties.clone(),
+            registry: self.registry.clone(),
+            issuer: self.issuer.clone(),
+            audience: self.audience.clone(),
+            postgres_dir: data.postgres(),
+            issuer_dir: data.issuer(),
+            retry: RetryPolicy::default(),
+        })
+    }
+
+    /// The address that was asked for, or the preferred one, or a free one when that is taken.
+    async fn address(&self) -> anyhow::Result<SocketAddr> {
+        if let Some(address) = self.http {
+            return Ok(address);
+        }
+        match tokio::net::TcpListener::bind(PREFERRED).await {
+            Ok(_) => Ok(PREFERRED),
+            Err(_) => Ok(SocketAddr::new(PREFERRED.ip(), 0)),
+        }
+    }
+}
+
+async fn erase(data: &DataDir) -> anyhow::Result<()> {
+    embedded::postgres::Postgres::erase(&data.postgres()).await?;
+    match tokio::fs::remove_dir_all(data.issuer()).await {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error).context("the issuer's key cannot be deleted"),
+    }
+}
+
+/// Says where everything is and how to submit the first purchase.
+async fn greet(data: &DataDir, info: &SystemInfo, took: Duration) -> anyhow::Result<()> {
+    let program = std::env::current_exe().context("the program's own path cannot be found")?;
+    let product = example_product(&info.http).await;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\nBelay is up ({:.1} s). Stop it with Ctrl-C.\n", took.as_secs_f64())?;
+    let graphql = format!("{}/graphql", info.http);
+    let websocket = format!("{}/graphql/ws", info.http.replacen("http", "ws", 1));
+    for (what, address) in [
+        ("GraphQL", graphql.as_str()),
+        ("Subscriptions", websocket.as_str()),
+        ("Playground", &format!("{}/playground", info.http)),
+        ("Health, metrics", &format!("{}/readyz  {}/metrics", info.http, info.http)),
+        ("Kafka", &info.kafka),
+        ("Schema registry", &info.registry),
+        ("Token issuer", &info.issuer),
+        ("Data", &data.path().display().to_string()),
+    ] {
+        writeln!(out, "  {what:<16} {address}")?;
+    }
+    if let Some(product) = product {
+        let body = json!({
+            "query": "mutation($input: SubmitPurchaseInput!) { submitPurchase(input: $input) { purchase { id reference state total { amount currency } } userErrors { code message } } }",
+            "variables": { "input": {
+                "idempotencyKey": contracts::ids::fresh(),
+                "lines": [{ "productId": product, "quantity": 1 }],
+                "paymentMethodToken": "tok_ok",
+            } },
+        });
+        writeln!(out, "\nThe first purchase, to paste into another shell:\n")?;
+        writeln!(out, "curl -s {graphql} -H 'content-type: application/json' \\")?;
+        writeln!(
+            out,
+            "  -H \"authorization: Bearer $('{}' token --data '{}' --role customer --subject alice)\" \\",
+            program.display(),
+            data.path().display()
+        )?;
+        writeln!(out, "  -d '{body}'\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// The id of a product that can be bought, as the edge itself answers it.
+async fn example_product(http: &str) -> Option<String> {
+    let query = json!({ "query": "{ products(first: 1, filter: { availability: [IN_STOCK] }) { nodes { id } } }" });
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().ok()?;
+    let mut tries = tokio::time::interval(Duration::from_millis(50));
+    // The catalogue is read from product-admin at start: it may take a moment.
+    for _ in 0..100 {
+        tries.tick().await;
+        let Ok(response) = client
+            .post(format!("{http}/graphql"))
+            .header("content-type", "application/json")
+            .body(query.to_string())
+            .send()
+            .await
+        else {
+            continue;
+        };
+        let Ok(body) = response.bytes().await else { continue };
+        let answer: Value = serde_json::from_slice(&body).ok()?;
+        if let Some(id) = answer.pointer("/data/products/nodes/0/id").and_then(Value::as_str) {
+            return Some(id.to_owned());
+        }
+    }
+    None
+}

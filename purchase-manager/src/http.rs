@@ -1,0 +1,201 @@
+//! Reads of purchases, and the customer's cancellation. The requests and answers are those of `contracts::http`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use contracts::{
+    http::{CancelPurchase, Cancelled, MAX_IDS, MAX_PAGE, Purchases, Refusal, Refused},
+    ids::PurchaseId,
+};
+use mailbox::{
+    Fault,
+    request::{self, Claim},
+};
+use saga::{CancelRefused, Cancellation, Outcome};
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::{
+    orchestrator::{Answer, Event, Orchestrator, What, Worked},
+    record::Record,
+    store,
+};
+
+/// The routes.
+pub fn routes(orchestrator: Arc<Orchestrator>) -> Router {
+    Router::new()
+        .route("/purchases", get(purchases))
+        .route("/purchases/{id}/cancel", post(cancel))
+        .with_state(orchestrator)
+}
+
+#[derive(Debug, Deserialize)]
+struct PurchasesQuery {
+    ids: Option<String>,
+    customer: Option<String>,
+    before: Option<Uuid>,
+    limit: Option<i64>,
+    states: Option<String>,
+}
+
+async fn purchases(
+    State(orchestrator): State<Arc<Orchestrator>>,
+    Query(query): Query<PurchasesQuery>,
+) -> Result<Json<Purchases>, Failure> {
+    let records = match (&query.ids, &query.customer) {
+        (Some(ids), None) => store::read(orchestrator.pool(), &parse_ids(ids)?).await?,
+        (None, Some(customer)) => {
+            let states: Option<Vec<String>> =
+                query.states.as_ref().map(|s| s.split(',').map(str::to_owned).collect());
+            let limit = query.limit.unwrap_or(20).clamp(1, MAX_PAGE);
+            store::of_customer(orchestrator.pool(), customer, query.before, states.as_deref(), limit).await?
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            return Err(Failure::BadRequest("ask with either ?ids=a,b or ?customer=subject".to_owned()));
+        }
+    };
+    let purchases = records.iter().filter_map(|record| view(&orchestrator, record)).collect();
+    Ok(Json(Purchases { purchases }))
+}
+
+fn parse_ids(text: &str) -> Result<Vec<Uuid>, Failure> {
+    let ids: Vec<Uuid> = text
+        .split(',')
+        .map(|id| Uuid::parse_str(id.trim()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Failure::BadRequest(format!("ids must be UUIDs separated by commas: {error}")))?;
+    if ids.len() > MAX_IDS {
+        return Err(Failure::BadRequest(format!("{} ids are too many: ask for {MAX_IDS} at most", ids.len())));
+    }
+    Ok(ids)
+}
+
+fn view(orchestrator: &Orchestrator, record: &Record) -> Option<contracts::purchase_manager::PurchaseUpdated> {
+    let version = record.state.as_ref()?.version();
+    record.view(orchestrator.definitions().of(i32::from(version))?)
+}
+
+async fn cancel(
+    State(orchestrator): State<Arc<Orchestrator>>,
+    Path(id): Path<Uuid>,
+    Json(body): Json<CancelPurchase>,
+) -> Result<Response, Failure> {
+    let scope = format!("cancel-purchase:{id}:{}", body.customer_id);
+    let hash = request::hash(&body).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
+    let mut tx = orchestrator.pool().begin().await.map_err(Fault::from)?;
+    match request::claim(&mut tx, &scope, body.idempotency_key, &hash).await.map_err(Fault::from)? {
+        Claim::Fresh => {}
+        Claim::Repeated(response) => return Ok(stored(&response)),
+        Claim::Reused => {
+            return Ok(refused("IDEMPOTENCY_KEY_REUSED", "This idempotency key was used for another request: draw a new one."));
+        }
+    }
+    let cancellation = Cancellation { by: body.customer_id.0.clone(), reason: body.reason.clone() };
+    let event = Event {
+        purchase_id: PurchaseId(id),
+        what: What::Cancel { customer_id: body.customer_id.clone(), cancellation },
+        cause: None,
+    };
+    let worked = orchestrator.work(&mut tx, vec![event]).await?;
+    let response = answer(&orchestrator, id, &worked)?;
+    request::answer(&mut tx, &scope, body.idempotency_key, &response).await.map_err(Fault::from)?;
+    orchestrator.outbox().append(&mut tx, &worked.outgoing).await?;
+    tx.commit().await.map_err(Fault::from)?;
+    orchestrator.outbox().wake_relay();
+    Ok(stored(&response))
+}
+
+/// The answer as it is kept for a repetition: `{"ok": …}` or `{"refused": …}`.
+fn answer(orchestrator: &Orchestrator, id: Uuid, worked: &Worked) -> Result<Value, Fault> {
+    let refuse = |code: &str, message: &str| {
+        let refused = Refused { errors: vec![refusal(code, message)] };
+        serde_json::to_value(refused).map(|body| serde_json::json!({ "refused": body }))
+    };
+    let accept = |effects: &[&str]| {
+        let purchase = worked.records.get(&id).and_then(|record| view(orchestrator, record));
+        let effects = effects.iter().map(|text| (*text).to_owned()).collect();
+        serde_json::to_value(Cancelled { purchase, effects }).map(|body| serde_json::json!({ "ok": body }))
+    };
+    let response = match worked.answers.first() {
+        Some(Answer::Decided(Outcome::Applied) | Answer::Repeated) => {
+            accept(&["What was done for the purchase so far is rolled back."])
+        }
+        Some(Answer::CancelKept) => accept(&["The purchase is cancelled before anything was done for it."]),
+        Some(Answer::Decided(Outcome::CancelRefused(CancelRefused::PastPointOfNoReturn))) => refuse(
+            "PAST_POINT_OF_NO_RETURN",
+            "The order is being placed, so this purchase can no longer be cancelled.",
+        ),
+        Some(Answer::Decided(Outcome::CancelRefused(CancelRefused::AlreadyEnded))) => {
+            refuse("STATE_CONFLICT", "This purchase has ended already.")
+        }
+        Some(Answer::Decided(Outcome::CancelRefused(CancelRefused::AlreadyRollingBack))) => {
+            refuse("STATE_CONFLICT", "This purchase is being rolled back already.")
+        }
+        Some(Answer::Foreign | Answer::Unknown) => refuse("NOT_FOUND", "There is no such purchase."),
+        Some(Answer::Decided(
+            outcome @ (Outcome::StaleTimer
+            | Outcome::LateReply
+            | Outcome::UnexpectedReply
+            | Outcome::ActionRefused(_)
+            | Outcome::Hold(_)
+            | Outcome::Incompatible(_)),
+        )) => {
+            return Err(Fault::deterministic(anyhow::anyhow!("a cancellation cannot come to {outcome:?}")));
+        }
+        None => return Err(Fault::deterministic(anyhow::anyhow!("one event has one answer"))),
+    };
+    response.map_err(Fault::deterministic)
+}
+
+fn stored(response: &Value) -> Response {
+    match (response.get("ok"), response.get("refused")) {
+        (Some(body), _) => Json(body.clone()).into_response(),
+        (None, Some(body)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(body.clone())).into_response(),
+        (None, None) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+fn refused(code: &str, message: &str) -> Response {
+    let body = Refused { errors: vec![refusal(code, message)] };
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+}
+
+fn refusal(code: &str, message: &str) -> Refusal {
+    Refusal { code: code.to_owned(), message: message.to_owned(), field: None, retryable: false }
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+enum Failure {
+    BadRequest(String),
+    Fault(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::BadRequest(text) => (StatusCode::BAD_REQUEST, text).into_response(),
+            Self::Fault(fault) if fault.is_transient() => {
+                tracing::warn!("a request found the database away: {fault}");
+                (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment\n").into_response()
+            }
+            Self::Fault(fault) => {
+                tracing::error!("a request failed: {fault}");
+                StatusCode::INTERNAL_SERVER_ERROR.into_response()
+            }
+        }
+    }
+}

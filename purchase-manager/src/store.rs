@@ -1,0 +1,430 @@
+//! All SQL of purchase-manager. Rows are locked in the order of their ids; everything is written set by set.
+
+use chrono::{DateTime, Utc};
+use contracts::ids::{CustomerId, PurchaseId};
+use mailbox::Fault;
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::{PgConnection, PgPool};
+use uuid::Uuid;
+
+use crate::record::Record;
+
+/// A row as it is read.
+struct SagaRow {
+    id: Uuid,
+    customer_id: String,
+    version: i32,
+    state: Option<Value>,
+    timings: Value,
+    early_cancel: Option<Value>,
+    log_length: i32,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<SagaRow> for Record {
+    type Error = Fault;
+
+    fn try_from(row: SagaRow) -> Result<Self, Fault> {
+        Ok(Self {
+            id: PurchaseId(row.id),
+            customer_id: CustomerId(row.customer_id),
+            version: row.version,
+            state: row.state.map(serde_json::from_value).transpose().map_err(Fault::deterministic)?,
+            early_cancel: row
+                .early_cancel
+                .map(serde_json::from_value)
+                .transpose()
+                .map_err(Fault::deterministic)?,
+            timings: serde_json::from_value(row.timings).map_err(Fault::deterministic)?,
+            log_length: row.log_length,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// The transaction's time.
+///
+/// # Errors
+/// The database's faults.
+pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, Fault> {
+    Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(connection).await?)
+}
+
+/// Reads and locks the sagas that exist among `ids`.
+///
+/// # Errors
+/// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
+pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query_as!(
+        SagaRow,
+        "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
+         from saga where id = any($1) order by id for update",
+        ids
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
+/// Reads the sagas that exist among `ids`, without a lock.
+///
+/// # Errors
+/// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
+pub async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query_as!(
+        SagaRow,
+        "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
+         from saga where id = any($1)",
+        ids
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
+/// A customer's purchases, newest first, older than `before`.
+///
+/// # Errors
+/// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
+pub async fn of_customer(
+    pool: &PgPool,
+    customer: &str,
+    before: Option<Uuid>,
+    states: Option<&[String]>,
+    limit: i64,
+) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query_as!(
+        SagaRow,
+        "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
+         from saga
+         where customer_id = $1 and state is not null
+           and ($2::uuid is null or id < $2) and ($3::text[] is null or standing = any($3))
+         order by id desc limit $4",
+        customer,
+        before,
+        states,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
+/// A saga to be written, with the version that it had when it was read; none for a new one.
+#[derive(Debug)]
+pub struct Written<'a> {
+    /// The saga as it is now.
+    pub record: &'a Record,
+    /// The version when it was read.
+    pub read_version: Option<i32>,
+}
+
+/// Writes new and changed sagas.
+///
+/// # Errors
+/// The database's faults. [`Fault::Transient`] when a row changed under the lock, which the lock excludes: the
+/// compare-and-set on the version is the belt to it.
+pub async fn save(connection: &mut PgConnection, sagas: &[Written<'_>]) -> Result<(), Fault> {
+    let (new, changed): (Vec<&Written<'_>>, Vec<&Written<'_>>) =
+        sagas.iter().partition(|saga| saga.read_version.is_none());
+    if !new.is_empty() {
+        insert(connection, &new).await?;
+    }
+    if !changed.is_empty() {
+        update(connection, &changed).await?;
+    }
+    Ok(())
+}
+
+/// A saga's columns, one vector each.
+#[derive(Default)]
+struct Columns {
+    ids: Vec<Uuid>,
+    customers: Vec<String>,
+    definitions: Vec<Option<String>>,
+    definition_versions: Vec<Option<i32>>,
+    versions: Vec<i32>,
+    read_versions: Vec<i32>,
+    standings: Vec<String>,
+    states: Vec<Option<Value>>,
+    timings: Vec<Value>,
+    early_cancels: Vec<Option<Value>>,
+    log_lengths: Vec<i32>,
+}
+
+fn columns(sagas: &[&Written<'_>]) -> Result<Columns, Fault> {
+    let mut columns = Columns::default();
+    for Written { record, read_version } in sagas {
+        let state = record.state.as_ref();
+        columns.ids.push(record.id.0);
+        columns.customers.push(record.customer_id.0.clone());
+        columns.definitions.push(state.map(|s| s.definition().to_owned()));
+        columns.definition_versions.push(state.map(|s| i32::from(s.version())));
+        columns.versions.push(record.version);
+        columns.read_versions.push(read_version.unwrap_or_default());
+        columns.standings.push(record.standing().to_owned());
+        columns.states.push(state.map(json).transpose()?);
+        columns.timings.push(json(&record.timings)?);
+        columns.early_cancels.push(record.early_cancel.as_ref().map(json).transpose()?);
+        columns.log_lengths.push(record.log_length);
+    }
+    Ok(columns)
+}
+
+fn json(value: &impl Serialize) -> Result<Value, Fault> {
+    serde_json::to_value(value).map_err(Fault::deterministic)
+}
+
+async fn insert(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result<(), Fault> {
+    let c = columns(sagas)?;
+    sqlx::query!(
+        "insert into saga (id, customer_id, definition, definition_version, version, standing, state, timings,
+                           early_cancel, log_length)
+         select * from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::integer[], $6::text[],
+                              $7::jsonb[], $8::jsonb[], $9::jsonb[], $10::integer[])",
+        &c.ids,
+        &c.customers,
+        &c.definitions as &[Option<String>],
+        &c.definition_versions as &[Option<i32>],
+        &c.versions,
+        &c.standings,
+        &c.states as &[Option<Value>],
+        &c.timings,
+        &c.early_cancels as &[Option<Value>],
+        &c.log_lengths,
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result<(), Fault> {
+    let c = columns(sagas)?;
+    let updated = sqlx::query!(
+        "update saga set definition = u.definition, definition_version = u.definition_version, version = u.version,
+                         standing = u.standing, state = u.state, timings = u.timings,
+                         early_cancel = u.early_cancel, log_length = u.log_length, updated_at = now()
+         from unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
+                     $7::jsonb[], $8::jsonb[], $9::jsonb[], $10::integer[])
+              as u (id, definition, definition_version, version, read_version, standing, state, timings,
+                    early_cancel, log_length)
+         where saga.id = u.id and saga.version = u.read_version",
+        &c.ids,
+        &c.definitions as &[Option<String>],
+        &c.definition_versions as &[Option<i32>],
+        &c.versions,
+        &c.read_versions,
+        &c.standings,
+        &c.states as &[Option<Value>],
+        &c.timings,
+        &c.early_cancels as &[Option<Value>],
+        &c.log_lengths,
+    )
+    .execute(connection)
+    .await?;
+    if updated.rows_affected() == sagas.len() as u64 {
+        Ok(())
+    } else {
+        Err(Fault::transient(anyhow::anyhow!("a saga changed while it was locked")))
+    }
+}
+
+/// A row of the log.
+#[derive(Debug)]
+pub struct LogRow {
+    /// The saga.
+    pub saga_id: Uuid,
+    /// Its place in the saga's log, from 1.
+    pub seq: i32,
+    /// The entry's kind.
+    pub kind: &'static str,
+    /// The step that it is about.
+    pub step: Option<String>,
+    /// The message that brought it about.
+    pub message_id: Option<Uuid>,
+    /// The trace of that message.
+    pub trace: Option<String>,
+    /// The entry.
+    pub body: Value,
+}
+
+/// Appends to the logs.
+///
+/// # Errors
+/// The database's faults.
+pub async fn append_log(connection: &mut PgConnection, rows: &[LogRow]) -> Result<(), Fault> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let sagas: Vec<Uuid> = rows.iter().map(|r| r.saga_id).collect();
+    let seqs: Vec<i32> = rows.iter().map(|r| r.seq).collect();
+    let kinds: Vec<String> = rows.iter().map(|r| r.kind.to_owned()).collect();
+    let steps: Vec<Option<String>> = rows.iter().map(|r| r.step.clone()).collect();
+    let messages: Vec<Option<Uuid>> = rows.iter().map(|r| r.message_id).collect();
+    let traces: Vec<Option<String>> = rows.iter().map(|r| r.trace.clone()).collect();
+    let bodies: Vec<&Value> = rows.iter().map(|r| &r.body).collect();
+    sqlx::query!(
+        "insert into saga_event (saga_id, seq, kind, step, message_id, trace, body)
+         select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[])",
+        &sagas,
+        &seqs,
+        &kinds,
+        &steps as &[Option<String>],
+        &messages as &[Option<Uuid>],
+        &traces as &[Option<String>],
+        &bodies as &[&Value],
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The key of a timer: saga, step, direction.
+pub type TimerId = (Uuid, String, &'static str);
+
+/// A timer to be set.
+#[derive(Debug, Clone, Copy)]
+pub struct NewTimer {
+    /// The attempt that it waits for.
+    pub attempt: i32,
+    /// Microseconds from now, by PostgreSQL's clock.
+    pub after_micros: i64,
+}
+
+/// Clears and sets timers. A timer in both is set.
+///
+/// # Errors
+/// The database's faults.
+pub async fn write_timers(
+    connection: &mut PgConnection,
+    cleared: &[TimerId],
+    set: &[(TimerId, NewTimer)],
+) -> Result<(), Fault> {
+    if !cleared.is_empty() {
+        let (sagas, steps, directions) = split(cleared.iter());
+        sqlx::query!(
+            "delete from saga_timer t using unnest($1::uuid[], $2::text[], $3::text[]) as c (saga_id, step, direction)
+             where t.saga_id = c.saga_id and t.step = c.step and t.direction = c.direction",
+            &sagas,
+            &steps,
+            &directions
+        )
+        .execute(&mut *connection)
+        .await?;
+    }
+    if !set.is_empty() {
+        let (sagas, steps, directions) = split(set.iter().map(|(id, _)| id));
+        let attempts: Vec<i32> = set.iter().map(|(_, timer)| timer.attempt).collect();
+        let afters: Vec<i64> = set.iter().map(|(_, timer)| timer.after_micros).collect();
+        sqlx::query!(
+            "insert into saga_timer (saga_id, step, direction, attempt, due_at)
+             select t.saga_id, t.step, t.direction, t.attempt, now() + t.after_micros * interval '1 microsecond'
+             from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
+                  as t (saga_id, step, direction, attempt, after_micros)
+             on conflict (saga_id, step, direction)
+             do update set attempt = excluded.attempt, due_at = excluded.due_at",
+            &sagas,
+            &steps,
+            &directions,
+            &attempts,
+            &afters
+        )
+        .execute(connection)
+        .await?;
+    }
+    Ok(())
+}
+
+fn split<'a>(ids: impl Iterator<Item = &'a TimerId>) -> (Vec<Uuid>, Vec<String>, Vec<String>) {
+    let mut columns = (Vec::new(), Vec::new(), Vec::new());
+    for (saga, step, direction) in ids {
+        columns.0.push(*saga);
+        columns.1.push(step.clone());
+        columns.2.push((*direction).to_owned());
+    }
+    columns
+}
+
+/// A timer that has run out.
+#[derive(Debug)]
+pub struct DueTimer {
+    /// The saga.
+    pub saga_id: Uuid,
+    /// The step that waits.
+    pub step: String,
+    /// `forward` or `compensation`.
+    pub direction: String,
+    /// The attempt that it waits for.
+    pub attempt: i32,
+}
+
+/// Locks up to `limit` sagas with timers that have run out, and reads those timers. Sagas that somebody else works on
+/// are left for later.
+///
+/// # Errors
+/// The database's faults.
+pub async fn lock_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<DueTimer>, Fault> {
+    let sagas = sqlx::query_scalar!(
+        "select id from saga
+         where id in (select saga_id from saga_timer where due_at <= now() order by due_at limit $1)
+         order by id for update skip locked",
+        limit
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    if sagas.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(sqlx::query_as!(
+        DueTimer,
+        "select saga_id, step, direction, attempt from saga_timer
+         where saga_id = any($1) and due_at <= now() order by saga_id, due_at",
+        &sagas
+    )
+    .fetch_all(connection)
+    .await?)
+}
+
+/// The version that new sagas follow. Activates `version` when none is.
+///
+/// # Errors
+/// The database's errors.
+pub async fn activate_if_none(pool: &PgPool, name: &str, version: i32) -> Result<i32, sqlx::Error> {
+    sqlx::query!(
+        "insert into active_definition (name, version) values ($1, $2) on conflict do nothing",
+        name,
+        version
+    )
+    .execute(pool)
+    .await?;
+    sqlx::query_scalar!("select version from active_definition where name = $1", name).fetch_one(pool).await
+}
+
+/// The version that new sagas follow.
+///
+/// # Errors
+/// The database's faults.
+pub async fn active_version(connection: &mut PgConnection, name: &str) -> Result<i32, Fault> {
+    sqlx::query_scalar!("select version from active_definition where name = $1", name)
+        .fetch_one(connection)
+        .await
+        .map_err(Fault::transient)
+}
+
+/// The versions with open sagas, and how many.
+///
+/// # Errors
+/// The database's errors.
+pub async fn open_versions(pool: &PgPool) -> Result<Vec<(i32, i64)>, sqlx::Error> {
+    let rows = sqlx::query!(
+        r#"select definition_version as "version!", count(*) as "open!" from saga
+           where standing in ('PENDING', 'RUNNING', 'COMPENSATING', 'STUCK') and definition_version is not null
+           group by definition_version"#
+    )
+    .fetch_all(pool)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.version, row.open)).collect())
+}

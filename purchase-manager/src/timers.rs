@@ -1,0 +1,95 @@
+//! Commands that were not answered in time. Due times are PostgreSQL's.
+
+use std::{sync::Arc, time::Duration};
+
+use contracts::ids::PurchaseId;
+use mailbox::Fault;
+use saga::{Direction, Input, StepName, Timer};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    orchestrator::{Event, Orchestrator, What},
+    store,
+};
+
+/// How often the timers are looked at. A step's timeout is at least 10 s, so this adds little to it.
+const POLL: Duration = Duration::from_millis(250);
+/// Sagas in one transaction at most.
+const BATCH_SAGAS: i64 = 200;
+/// Pause after a failure of the database.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// Watches the timers.
+#[derive(Debug)]
+pub struct Timers {
+    orchestrator: Arc<Orchestrator>,
+}
+
+impl Timers {
+    /// Watches the timers of `orchestrator`'s sagas.
+    #[must_use]
+    pub fn new(orchestrator: Arc<Orchestrator>) -> Self {
+        Self { orchestrator }
+    }
+
+    /// Runs until `shutdown`.
+    ///
+    /// # Errors
+    /// Never: faults are logged and tried again.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        while !shutdown.is_cancelled() {
+            let pause = match self.fire().await {
+                // A full batch: there may be more.
+                Ok(fired) if fired >= usize::try_from(BATCH_SAGAS).unwrap_or(usize::MAX) => Duration::ZERO,
+                Ok(_) => POLL,
+                Err(fault) => {
+                    tracing::warn!("timers wait for the database: {fault}");
+                    FAILURE_PAUSE
+                }
+            };
+            // Cancel-safe: nothing is under way while it waits.
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets every timer that has run out happen, and says how many there were.
+    ///
+    /// # Errors
+    /// The database's faults.
+    pub async fn fire(&self) -> Result<usize, Fault> {
+        let mut tx = self.orchestrator.pool().begin().await?;
+        let due = store::lock_due(&mut tx, BATCH_SAGAS).await?;
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let fired = due.len();
+        let events = due
+            .into_iter()
+            .map(|timer| {
+                let direction = match timer.direction.as_str() {
+                    "forward" => Direction::Forward,
+                    _ => Direction::Compensation,
+                };
+                let input = Input::Timer(Timer {
+                    step: StepName::from(timer.step),
+                    direction,
+                    attempt: timer.attempt.unsigned_abs(),
+                });
+                Event {
+                    purchase_id: PurchaseId(timer.saga_id),
+                    what: What::Input(input),
+                    cause: None,
+                }
+            })
+            .collect();
+        let worked = self.orchestrator.work(&mut tx, events).await?;
+        self.orchestrator.outbox().append(&mut tx, &worked.outgoing).await?;
+        tx.commit().await?;
+        self.orchestrator.outbox().wake_relay();
+        Ok(fired)
+    }
+}
