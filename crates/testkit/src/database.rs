@@ -23,6 +23,16 @@ const POOL_CONNECTIONS: u32 = 12;
 /// The advisory lock under which roles and templates are made. Any number that nobody else uses.
 const TEMPLATE_LOCK: i64 = 0x62_656c_6179;
 
+/// The services whose roles exist in every test database, as they do in production.
+const SERVICES: [&str; 6] = [
+    "bff",
+    "purchase-manager",
+    "product-admin",
+    "consolidator",
+    "orders",
+    "payments",
+];
+
 /// A database for one test, dropped with this handle.
 #[derive(Debug)]
 pub struct Database {
@@ -190,23 +200,22 @@ async fn ensure_template(
         let draft = format!("{template}_draft");
         execute(admin, format!("drop database if exists {draft} with (force)")).await;
         execute(admin, format!("create database {draft}")).await;
+        // Every role before any table: a migration may grant a right to the role of another service.
+        let own = services.iter().map(|(service, _)| *service);
+        for service in SERVICES.into_iter().chain(own) {
+            create_role(admin, server, service).await;
+        }
         for (service, migrator) in services {
-            prepare(admin, server, &draft, service, *migrator).await;
+            prepare(server, &draft, service, *migrator).await;
         }
         execute(admin, format!("alter database {draft} rename to {template}")).await;
     }
     execute(admin, format!("select pg_advisory_unlock({TEMPLATE_LOCK})")).await;
 }
 
-/// Makes a service's role and schema, and brings its tables up to date as the service itself does when it starts.
-async fn prepare(
-    admin: &mut PgConnection,
-    server: &'static str,
-    database: &str,
-    service: &'static str,
-    migrator: Option<&Migrator>,
-) {
-    let (role, schema) = (role(service), schema(service));
+/// Makes a service's role, which may log in.
+async fn create_role(admin: &mut PgConnection, server: &'static str, service: &'static str) {
+    let role = role(service);
     // Roles belong to the server: an earlier template or another program may have made this one.
     execute(
         admin,
@@ -222,6 +231,11 @@ async fn prepare(
         format!("alter role {role} login password '{}'", password(server)),
     )
     .await;
+}
+
+/// Makes a service's schema, and brings its tables up to date as the service itself does when it starts.
+async fn prepare(server: &'static str, database: &str, service: &'static str, migrator: Option<&Migrator>) {
+    let (role, schema) = (role(service), schema(service));
     let mut inside = connect(server, database).await;
     execute(
         &mut inside,

@@ -61,10 +61,9 @@ async fn services_that_share_a_database_see_only_what_they_were_granted() {
          grant select on product_view to belay_consolidator",
     );
     let consolidator = migrator("create table note (id integer)");
-    // The consolidator's role is older than the grants to it because it is named first.
     let database =
-        Database::create_shared(&[("consolidator", &consolidator), ("product-admin", &product_admin)]).await;
-    let pool = database.pool();
+        Database::create_shared(&[("product-admin", &product_admin), ("consolidator", &consolidator)]).await;
+    let pool = database.pool_of("consolidator");
     sqlx::query("insert into note values (1)")
         .execute(&pool)
         .await
@@ -78,7 +77,7 @@ async fn services_that_share_a_database_see_only_what_they_were_granted() {
         .await
         .unwrap_err();
     sqlx::query("insert into product values (1)")
-        .execute(&database.pool_of("product-admin"))
+        .execute(&database.pool())
         .await
         .unwrap();
 }
