@@ -149,7 +149,10 @@ impl<P: Participant> Handler for ParticipantHandler<P> {
         let mut world = self.participant.load(connection, &operations).await?;
         let mut replies = Vec::with_capacity(batch.len());
         for (message, operation) in batch.iter().zip(&operations) {
-            let answer = answer(&self.participant, &mut barrier, &mut world, operation)?;
+            let answer = match answer(&self.participant, &mut barrier, &mut world, operation) {
+                Ok(answer) => answer,
+                Err(fault) => return Err(self.race_or(fault, connection, operation).await?),
+            };
             replies.push(self.reply(message, operation.purchase_id, &answer)?);
         }
         barrier.save(connection).await?;
@@ -160,6 +163,27 @@ impl<P: Participant> Handler for ParticipantHandler<P> {
 }
 
 impl<P: Participant> ParticipantHandler<P> {
+    /// A contradiction may be the work of another instance that carried out the same command after the barrier was
+    /// read: while this transaction waited for the rows, they came to say that it is done. Then the batch is worth
+    /// another try, which finds the stored reply (product-admin's test
+    /// `the_same_command_at_two_instances_is_done_once`).
+    async fn race_or(
+        &self,
+        fault: Fault,
+        connection: &mut PgConnection,
+        operation: &Operation<P::Command>,
+    ) -> Result<Fault, Fault> {
+        let (saga, step, direction) = (operation.purchase_id.0, operation.step, operation.direction);
+        let committed: Barrier<Answer<P::Reply>> =
+            Barrier::load(connection, &[saga], self.participant.steps()).await?;
+        match committed.admit(saga, step, direction) {
+            Admission::Repeat(_) => Ok(Fault::transient(anyhow::anyhow!(
+                "another instance carried out the same command meanwhile ({fault})"
+            ))),
+            Admission::Run | Admission::NothingToUndo => Ok(fault),
+        }
+    }
+
     fn reply(
         &self,
         message: &Received,
