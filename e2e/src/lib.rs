@@ -1,1 +1,14 @@
+//! The whole system under test: what the scenarios in `tests/` are written with.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`world`] | a system of its own for one test, and what it says of itself |
+//! | [`customer`] | a customer or a member of staff at the GraphQL edge |
+//! | [`subscription`] | a graphql-transport-ws client |
 
+pub mod customer;
+pub mod subscription;
+pub mod world;
+
+pub use customer::Customer;
+pub use world::World;

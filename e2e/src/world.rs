@@ -1,0 +1,159 @@
+//! A system of its own for one test: every service in this process, on databases of its own.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use belay::{
+    data_dir::SystemInfo,
+    system::{AUDIENCE, Options, System},
+};
+use saga::RetryPolicy;
+use sqlx::{Connection, PgConnection};
+use testkit::eventually;
+
+use crate::Customer;
+
+/// How long a purchase may take in a test, on a machine that runs several systems at once.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running system, and what it takes to start it again.
+#[derive(Debug)]
+pub struct World {
+    options: Options,
+    /// None while it is stopped.
+    system: Option<System>,
+    keys: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts a system with short pauses between re-sends, so that what is lost is soon sent again.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start() -> Self {
+        let keys = tempfile::tempdir().expect("a temporary directory can be made");
+        let options = Options {
+            http: SocketAddr::from(([127, 0, 0, 1], 0)),
+            database_url: Some(testkit::server::url().await.to_owned()),
+            database_prefix: format!("e2e_{}_", &contracts::ids::fresh().simple().to_string()[16..]),
+            database_connections: 4,
+            kafka: None,
+            kafka_properties: Vec::new(),
+            registry: None,
+            issuer: None,
+            audience: AUDIENCE.to_owned(),
+            postgres_dir: keys.path().join("postgres"),
+            issuer_dir: keys.path().join("issuer"),
+            retry: RetryPolicy::fast(Duration::from_secs(2), Duration::from_secs(4), 8),
+        };
+        let mut world = Self { options, system: None, keys };
+        world.restart().await;
+        world
+    }
+
+    /// Starts the system, again if it was stopped.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn restart(&mut self) {
+        let system = System::start(self.options.clone()).await.expect("the system starts");
+        self.system = Some(system);
+        self.catalogue_is_known().await;
+    }
+
+    /// Stops the system. The embedded broker forgets everything.
+    pub async fn stop(&mut self) {
+        if let Some(system) = self.system.take() {
+            system.stop().await;
+        }
+    }
+
+    /// Where everything is.
+    ///
+    /// # Panics
+    /// When the system is stopped.
+    #[must_use]
+    pub fn info(&self) -> &SystemInfo {
+        self.system.as_ref().expect("the system runs").info()
+    }
+
+    /// The running system.
+    ///
+    /// # Panics
+    /// When it is stopped.
+    pub fn system(&mut self) -> &mut System {
+        self.system.as_mut().expect("the system runs")
+    }
+
+    /// A customer of that name.
+    #[must_use]
+    pub fn customer(&self, name: &str) -> Customer {
+        self.someone(name, "customer")
+    }
+
+    /// Somebody with a role.
+    ///
+    /// # Panics
+    /// When no token can be minted.
+    #[must_use]
+    pub fn someone(&self, name: &str, role: &str) -> Customer {
+        let claims = embedded::issuer::Claims {
+            issuer: self.info().issuer.clone(),
+            audience: AUDIENCE.to_owned(),
+            subject: name.to_owned(),
+            name: name.to_owned(),
+            email: format!("{name}@example.com"),
+            roles: vec![role.to_owned()],
+            lifetime: Duration::from_secs(3600),
+        };
+        #[expect(clippy::disallowed_methods, reason = "a token is valid for an hour from now")]
+        let now = chrono::Utc::now();
+        let token = embedded::issuer::mint(&self.keys.path().join("issuer"), &claims, now)
+            .expect("the issuer's key signs");
+        Customer::new(&self.info().http, token)
+    }
+
+    /// Waits until the edge knows the products.
+    async fn catalogue_is_known(&self) {
+        let anyone = self.customer("anyone");
+        eventually("the catalogue is known at the edge", PATIENCE, async || {
+            anyone.find_product("").await
+        })
+        .await;
+    }
+
+    /// The audit, after everything has settled.
+    ///
+    /// # Panics
+    /// When it finds a violation, or nothing settles.
+    pub async fn audit_is_clean(&self) {
+        let settle = PATIENCE;
+        let report = belay::audit::run_on(
+            &self.info().databases,
+            &belay::audit::Options { settle: Some(settle), ..belay::audit::Options::default() },
+        )
+        .await
+        .expect("the audit runs");
+        assert!(report.is_clean(), "the audit found violations:\n{report}");
+    }
+
+    /// One number from a service's database.
+    ///
+    /// # Panics
+    /// When the query fails.
+    pub async fn count(&self, service: &str, query: &'static str) -> i64 {
+        let mut connection = self.database(service).await;
+        #[expect(clippy::disallowed_methods, reason = "tests look into the tables as they need")]
+        let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
+        number.expect("the query gives a number")
+    }
+
+    /// A connection to a service's database, in its schema.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub async fn database(&self, service: &str) -> PgConnection {
+        let databases: &BTreeMap<String, String> = &self.info().databases;
+        let options = host::database::options(&databases[service], service).expect("the address is ours");
+        PgConnection::connect_with(&options).await.expect("the database answers")
+    }
+}

@@ -1,0 +1,6 @@
+//! The whole system in one process, each test on a system of its own or, where it disturbs nobody, on a shared one.
+
+mod contention;
+mod edge;
+mod outcomes;
+mod outages;
