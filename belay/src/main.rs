@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use belay::{audit, doctor, load, token, up};
 use clap::Parser;
 
 /// A purchase backend that never loses an order and never sells the last unit twice.
@@ -14,15 +15,23 @@ struct Program {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Up(belay::up::Up),
+    Up(up::Args),
+    Token(token::Args),
+    Audit(audit::Args),
+    Load(load::Args),
+    Doctor(doctor::Args),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let program = Program::parse();
-    host::telemetry::init(host::telemetry::LogFormat::Text, "warn");
+    host::telemetry::init(host::telemetry::LogFormat::Text, "warn,librdkafka=error");
     let result = match program.command {
-        Command::Up(up) => up.run().await,
+        Command::Up(args) => up::run(args).await,
+        Command::Token(args) => token::run(args).await,
+        Command::Audit(args) => audit::run(args).await,
+        Command::Load(args) => load::run(args).await,
+        Command::Doctor(args) => doctor::run(args).await,
     };
     match result {
         Ok(code) => code,

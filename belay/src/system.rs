@@ -222,7 +222,7 @@ impl System {
         if self.parts.broker.is_some() {
             // The mock broker answers a fetch at the end of its wait only, and lets a group wait for its session timeout
             // when a member comes back.
-            flags.push("--kafka-fetch-wait-ms=5".to_owned());
+            flags.push("--kafka-fetch-wait-ms=8".to_owned());
             flags.push("--kafka-property=session.timeout.ms=3000".to_owned());
             flags.push("--kafka-property=heartbeat.interval.ms=500".to_owned());
         }

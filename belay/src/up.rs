@@ -13,7 +13,7 @@ use crate::{
 
 /// Runs the whole system on the embedded default, or on the parts that are given.
 #[derive(Debug, clap::Args)]
-pub struct Up {
+pub struct Args {
     /// Where the system keeps its data.
     #[arg(long, env = "BELAY_DATA", default_value = ".belay")]
     pub data: PathBuf,
@@ -49,45 +49,41 @@ pub struct Up {
 /// The preferred address of the edge.
 const PREFERRED: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8080);
 
-impl Up {
-    /// Runs until SIGINT, SIGTERM or a failure.
-    ///
-    /// # Errors
-    /// What keeps the system from starting, or made it fail.
-    pub async fn run(self) -> anyhow::Result<ExitCode> {
-        // Listened for from here on, so that a signal during the start is not lost.
-        let signal = tokio::spawn(host::program::stop_signal());
-        let data = DataDir::create(&self.data)?;
-        data.refuse_running()?;
-        if self.fresh {
-            erase(&data).await?;
-        }
-        let options = self.options(&data).await?;
-        let started = tokio::time::Instant::now();
-        let mut stop = signal;
-        // Dropping a start that is under way lets the embedded PostgreSQL's guard stop it.
-        let mut system = tokio::select! {
-            system = System::start(options) => system?,
-            _ = &mut stop => return Ok(ExitCode::SUCCESS),
-        };
-        data.announce(system.info())?;
-        greet(&data, system.info(), started.elapsed()).await?;
-        // Both arms only wait.
-        let failure = tokio::select! {
-            _ = &mut stop => None,
-            error = system.failed() => Some(error),
-        };
-        data.withdraw();
-        if failure.is_none() {
-            tracing::info!("draining");
-        }
-        system.stop().await;
-        match failure {
-            None => Ok(ExitCode::SUCCESS),
-            Some(error) => Err(error),
-        }
+/// Runs until SIGINT, SIGTERM or a failure.
+///
+/// # Errors
+/// What keeps the system from starting, or made it fail.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    // Listened for from here on, so that a signal during the start is not lost.
+    let mut stop = tokio::spawn(host::program::stop_signal());
+    let data = DataDir::create(&args.data)?;
+    data.refuse_running()?;
+    if args.fresh {
+        erase(&data).await?;
     }
+    let options = args.options(&data).await?;
+    let started = tokio::time::Instant::now();
+    // Dropping a start that is under way lets the embedded PostgreSQL's guard stop it.
+    let mut system = tokio::select! {
+        system = System::start(options) => system?,
+        _ = &mut stop => return Ok(ExitCode::SUCCESS),
+    };
+    data.announce(system.info())?;
+    greet(&data, system.info(), started.elapsed()).await?;
+    // Both arms only wait.
+    let failure = tokio::select! {
+        _ = &mut stop => None,
+        error = system.failed() => Some(error),
+    };
+    data.withdraw();
+    system.stop().await;
+    match failure {
+        None => Ok(ExitCode::SUCCESS),
+        Some(error) => Err(error),
+    }
+}
 
+impl Args {
     async fn options(&self, data: &DataDir) -> anyhow::Result<Options> {
         Ok(Options {
             http: self.address().await?,

@@ -1,1 +1,118 @@
+//! The edge of Belay: GraphQL for customers and staff.
+//!
+//! Owns the submissions (what was accepted, until purchase-manager has it and a day longer) and a projection of the
+//! catalogue. Accepts GraphQL over HTTP and WebSocket, `product.events.v1` and `purchase.events.v1`. Emits
+//! `SubmitPurchase` on `purchase.commands.v1`. Everything else that it shows belongs to other services and is asked for,
+//! batched and with time limits.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`transport`] | how requests come in and answers go out |
+//! | [`auth`] | who asks |
+//! | [`graphql`] | the schema |
+//! | [`domain`] | words, purchases, prices |
+//! | [`submit`] | accepting a purchase |
+//! | [`resend`], [`expire`] | what becomes of submissions later |
+//! | [`handlers`], [`reconcile`] | the catalogue and the acknowledgements, from events and from their owner |
+//! | [`live`] | from events to subscribers |
+//! | [`clients`] | the other services |
+//! | [`store`] | all SQL |
+//!
+//! Invariants, stated as absences: no purchase is accepted without its command in the outbox, and none is forgotten
+//! before purchase-manager has told of it; no key stands for two purchases; nothing that another service owns is needed
+//! to browse or to submit; no way to an object passes by the check of whose it is.
 
+mod app;
+mod auth;
+mod clients;
+mod config;
+mod domain;
+mod expire;
+mod graphql;
+mod handlers;
+mod live;
+mod reconcile;
+mod resend;
+mod store;
+mod submit;
+mod transport;
+
+use std::sync::Arc;
+
+use contracts::topics::{PRODUCT_EVENTS, PURCHASE_EVENTS};
+use host::{Host, Running};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use app::App;
+use auth::{Authenticator, Keys, TokenRules};
+use clients::{Addresses, Clients};
+use domain::pricing::Shop;
+use live::Hub;
+use transport::Transport;
+
+pub use config::Config;
+
+/// The name of the service: of its schema, its consumer groups and its metrics.
+pub const SERVICE: &str = "bff";
+
+/// The service's own tables.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
+
+/// The schema in GraphQL's own language, as `schema.graphql` beside the source has it.
+#[must_use]
+pub fn sdl() -> String {
+    graphql::sdl()
+}
+
+/// Starts the edge. It waits for its database and the registry; the issuer, Kafka and the other services may be away.
+///
+/// # Errors
+/// A taken port, a database that refuses, tables from a newer version, a schema that the registry refuses.
+pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
+    let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown.clone()).await?;
+    let clients = Clients::new(Addresses {
+        purchase_manager: config.purchase_manager,
+        product_admin: config.product_admin,
+        orders: config.orders,
+        payments: config.payments,
+    })?;
+    let keys = Keys::new(&config.issuer)?;
+    let authenticator = Authenticator::new(
+        keys.clone(),
+        TokenRules {
+            issuer: config.issuer,
+            audience: config.audience,
+            roles_claim: config.roles_claim.split('.').map(str::to_owned).collect(),
+        },
+    );
+    let hub = Hub::default();
+    let app = Arc::new(App {
+        pool: host.pool(),
+        codec: host.codec(),
+        outbox: host.outbox(),
+        clients: clients.clone(),
+        hub: hub.clone(),
+        shop: Shop { currency: config.currency, payment_methods: config.payment_methods },
+    });
+
+    host.consume_in_background("catalogue", &[PRODUCT_EVENTS], handlers::CatalogueHandler);
+    host.consume_in_background("acknowledgements", &[PURCHASE_EVENTS], handlers::AcknowledgementHandler);
+    host.tail(PURCHASE_EVENTS, move |message| hub.hand_on(&message));
+    host.spawn(|shutdown| keys.keep(shutdown));
+    host.spawn(|shutdown| resend::run(app.pool.clone(), app.codec.clone(), app.outbox.clone(), shutdown));
+    host.spawn(|shutdown| expire::run(app.pool.clone(), shutdown));
+    host.spawn(|shutdown| reconcile::run(app.pool.clone(), clients, shutdown));
+
+    let sockets = TaskTracker::new();
+    let tracked = sockets.clone();
+    host.spawn(|shutdown| Transport::closed(tracked, shutdown));
+    let transport = Transport {
+        edge: graphql::schema(app.clone()),
+        app,
+        authenticator,
+        allowed_origins: config.allowed_origins.into(),
+        sockets,
+        shutdown,
+    };
+    Ok(host.run(transport.routes()))
+}

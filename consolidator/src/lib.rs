@@ -46,6 +46,6 @@ pub static MIGRATOR: Migrator = Migrator::DEFAULT;
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
     let handler = ParticipantHandler::new(handlers::Validator, host.codec());
-    host.consume(None, &[topics::CONSOLIDATOR_COMMANDS], handler);
+    host.consume(&[topics::CONSOLIDATOR_COMMANDS], handler);
     Ok(host.run(Router::new()))
 }

@@ -42,7 +42,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
     let handler = ParticipantHandler::new(handlers::Orders, host.codec());
-    host.consume(None, &[topics::ORDERS_COMMANDS], handler);
+    host.consume(&[topics::ORDERS_COMMANDS], handler);
     let routes = http::routes(host.pool());
     Ok(host.run(routes))
 }

@@ -59,7 +59,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
     let provider = SimulatedProvider::new(config.decline_over_minor);
     let handler = ParticipantHandler::new(handlers::Payments::new(provider), host.codec());
-    host.consume(None, &[topics::PAYMENTS_COMMANDS], handler);
+    host.consume(&[topics::PAYMENTS_COMMANDS], handler);
     let routes = http::routes(host.pool());
     Ok(host.run(routes))
 }

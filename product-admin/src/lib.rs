@@ -51,7 +51,7 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
     let handler = ParticipantHandler::new(handlers::StockKeeper::new(host.codec()), host.codec());
-    host.consume(None, &[topics::PRODUCT_ADMIN_COMMANDS], handler);
+    host.consume(&[topics::PRODUCT_ADMIN_COMMANDS], handler);
     let desk = desk::Desk::new(host.pool(), host.codec(), host.outbox());
     let routes = http::routes(host.pool(), desk);
     Ok(host.run(routes))

@@ -55,7 +55,6 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let orchestrator =
         Arc::new(orchestrator::Orchestrator::new(definitions, host.codec(), host.outbox(), host.pool()));
     host.consume(
-        None,
         &[topics::PURCHASE_COMMANDS, topics::PURCHASE_REPLIES],
         handlers::Messages::new(orchestrator.clone()),
     );

@@ -15,7 +15,7 @@ where
     F: Future<Output = anyhow::Result<Running>>,
 {
     let config = C::parse();
-    telemetry::init(telemetry::LogFormat::Json, "info");
+    telemetry::init(telemetry::LogFormat::Json, "info,librdkafka=error");
     let shutdown = CancellationToken::new();
     let signalled = shutdown.clone();
     tokio::spawn(async move {

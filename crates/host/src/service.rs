@@ -94,17 +94,28 @@ impl Host {
         self.outbox.clone()
     }
 
-    /// Adds a consumer group named `belay.<service>` or `belay.<service>.<part>`.
-    pub fn consume(&mut self, part: Option<&str>, topics: &[&'static str], handler: impl Handler) {
-        let group = match part {
-            Some(part) => format!("belay.{}.{part}", self.service),
-            None => format!("belay.{}", self.service),
-        };
+    /// Adds the service's consumer group, named `belay.<service>`.
+    pub fn consume(&mut self, topics: &[&'static str], handler: impl Handler) {
+        self.add_consumer(format!("belay.{}", self.service), topics, self.kafka.clone(), handler);
+    }
+
+    /// Adds a consumer group that nobody waits for, named `belay.<service>.<part>`.
+    pub fn consume_in_background(&mut self, part: &str, topics: &[&'static str], handler: impl Handler) {
+        self.add_consumer(format!("belay.{}.{part}", self.service), topics, self.kafka.relaxed(), handler);
+    }
+
+    fn add_consumer(
+        &mut self,
+        group: String,
+        topics: &[&'static str],
+        kafka: KafkaSettings,
+        handler: impl Handler,
+    ) {
         let consumer = Consumer::new(
             self.service,
             &group,
             topics,
-            self.kafka.clone(),
+            kafka,
             self.pool(),
             self.codec(),
             self.outbox(),

@@ -54,7 +54,9 @@ impl Outcome {
             "done" => Ok(Self::Done),
             "refused" => Ok(Self::Refused),
             "superseded" => Ok(Self::Superseded),
-            other => Err(Fault::deterministic(anyhow::anyhow!("`{other}` is not an outcome of an operation"))),
+            other => Err(Fault::deterministic(anyhow::anyhow!(
+                "`{other}` is not an outcome of an operation"
+            ))),
         }
     }
 }
@@ -98,12 +100,24 @@ impl<R: Serialize + DeserializeOwned> Barrier<R> {
         .await?;
         let mut known = HashMap::with_capacity(rows.len());
         for row in rows {
-            let Some(step) = steps.iter().find(|step| **step == row.step) else { continue };
-            let direction = if row.direction == "forward" { Direction::Forward } else { Direction::Rollback };
+            let Some(step) = steps.iter().find(|step| **step == row.step) else {
+                continue;
+            };
+            let direction = if row.direction == "forward" {
+                Direction::Forward
+            } else {
+                Direction::Rollback
+            };
             let reply = serde_json::from_value(row.reply).map_err(Fault::deterministic)?;
-            known.insert((row.saga_id, *step, direction), (Outcome::parse(&row.outcome)?, reply));
+            known.insert(
+                (row.saga_id, *step, direction),
+                (Outcome::parse(&row.outcome)?, reply),
+            );
         }
-        Ok(Self { known, fresh: Vec::new() })
+        Ok(Self {
+            known,
+            fresh: Vec::new(),
+        })
     }
 
     /// Says what to do with a command.
@@ -128,7 +142,14 @@ impl<R: Serialize + DeserializeOwned> Barrier<R> {
     }
 
     /// Notes what became of a command. Its reply is what a duplicate will be answered.
-    pub fn record(&mut self, saga: Uuid, step: &'static str, direction: Direction, outcome: Outcome, reply: R) {
+    pub fn record(
+        &mut self,
+        saga: Uuid,
+        step: &'static str,
+        direction: Direction,
+        outcome: Outcome,
+        reply: R,
+    ) {
         let key = (saga, step, direction);
         self.known.insert(key, (outcome, reply));
         self.fresh.push(key);

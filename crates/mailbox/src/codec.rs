@@ -6,7 +6,7 @@
 //! registered is ever looked up, once.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, RwLock},
     time::Duration,
 };
@@ -17,8 +17,11 @@ use futures::{StreamExt, TryStreamExt};
 use schema_registry_converter::{
     async_impl::schema_registry::{SrSettings, get_schema_by_id, perform_sr_call, post_schema},
     error::SRCError,
-    schema_registry_common::{BytesResult, SrCall, SuppliedSchema, get_bytes_result, get_payload, SchemaType},
+    schema_registry_common::{
+        BytesResult, SchemaType, SrCall, SuppliedSchema, get_bytes_result, get_payload,
+    },
 };
+use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -45,7 +48,9 @@ pub enum RegistryError {
         reason: String,
     },
     /// The registry refused one of our schemas.
-    #[error("the schema registry refuses {subject}: {reason}. Make the change compatible (FULL_TRANSITIVE): give new fields a default, remove none without one")]
+    #[error(
+        "the schema registry refuses {subject}: {reason}. Make the change compatible (FULL_TRANSITIVE): give new fields a default, remove none without one"
+    )]
     Refused {
         /// Topic and record.
         subject: String,
@@ -53,7 +58,9 @@ pub enum RegistryError {
         reason: String,
     },
     /// Check mode, and one of our schemas is not registered.
-    #[error("{subject} is not registered as this program has it: {reason}. Register the schemas first, or start with --registry-mode register")]
+    #[error(
+        "{subject} is not registered as this program has it: {reason}. Register the schemas first, or start with --registry-mode register"
+    )]
     NotRegistered {
         /// Topic and record.
         subject: String,
@@ -97,7 +104,10 @@ struct Inner {
 
 impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Codec").field("source", &self.source).field("subjects", &self.ids.len()).finish()
+        f.debug_struct("Codec")
+            .field("source", &self.source)
+            .field("subjects", &self.ids.len())
+            .finish()
     }
 }
 
@@ -114,30 +124,35 @@ impl Codec {
         service: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let address = |reason: String| RegistryError::Address { url: url.to_owned(), reason };
+        let address = |reason: String| RegistryError::Address {
+            url: url.to_owned(),
+            reason,
+        };
         if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(address("write it as http://host:port or https://host:port".to_owned()));
+            return Err(address(
+                "write it as http://host:port or https://host:port".to_owned(),
+            ));
         }
         let settings = SrSettings::new_builder(url.trim_end_matches('/').to_owned())
             .set_timeout(Duration::from_secs(5))
             .build()
             .map_err(|e| address(e.to_string()))?;
-        let wanted: Vec<(&'static str, &'static MessageType)> =
-            topics::TOPICS.iter().flat_map(|t| t.messages().into_iter().map(|m| (t.name, m))).collect();
-        let ids: HashMap<_, _> = futures::stream::iter(wanted.iter())
+        let registrations: Vec<_> = declared()
             .map(|(topic, message)| {
                 let settings = &settings;
                 async move {
                     let id = register(settings, mode, topic, message, shutdown).await?;
-                    Ok::<_, RegistryError>(((*topic, message.name), id))
+                    Ok::<_, RegistryError>(((topic, message.name), id))
                 }
             })
+            .collect();
+        // Collected first: with the closure alive over the wait, the compiler cannot see that this may be spawned.
+        let ids: HashMap<_, _> = futures::stream::iter(registrations)
             .buffer_unordered(8)
             .try_collect()
             .await?;
-        let schemas = wanted
-            .iter()
-            .map(|(topic, message)| (ids[&(*topic, message.name)], Arc::new(message.schema().clone())))
+        let schemas = declared()
+            .map(|(topic, message)| (ids[&(topic, message.name)], Arc::new(message.schema().clone())))
             .collect();
         Ok(Self(Arc::new(Inner {
             settings,
@@ -149,42 +164,67 @@ impl Codec {
 
     /// Refuses another registry than last time while the outbox still holds rows with the old ids.
     ///
+    /// A schema of which this program has another version than the last one is not compared: the new version has an id of
+    /// its own in the same registry (test `a_new_version_of_a_schema_is_not_another_registry`).
+    ///
     /// # Errors
     /// [`RegistryError::Exchanged`], or the database's error.
     pub async fn check_same_registry(&self, pool: &PgPool) -> Result<(), RegistryError> {
         let mut tx = pool.begin().await?;
-        let known = sqlx::query!("select subject, schema_id from registry_subject").fetch_all(&mut *tx).await?;
-        let rows = sqlx::query_scalar!(r#"select count(*) as "rows!" from outbox"#).fetch_one(&mut *tx).await?;
-        let ids: HashMap<String, i32> = self
-            .0
-            .ids
-            .iter()
-            .map(|((topic, name), id)| (format!("{topic}-{name}"), id.cast_signed()))
-            .collect();
+        let known = sqlx::query!("select subject, schema_id, schema_hash from registry_subject")
+            .fetch_all(&mut *tx)
+            .await?;
+        let rows = sqlx::query_scalar!(r#"select count(*) as "rows!" from outbox"#)
+            .fetch_one(&mut *tx)
+            .await?;
+        let ours = self.subjects();
         for entry in &known {
-            match ids.get(&entry.subject) {
-                Some(now) if *now != entry.schema_id && rows > 0 => {
-                    return Err(RegistryError::Exchanged {
-                        subject: entry.subject.clone(),
-                        was: entry.schema_id,
-                        now: *now,
-                        rows,
-                    });
-                }
-                Some(_) | None => {}
+            let Some((now, hash)) = ours.get(&entry.subject) else {
+                continue;
+            };
+            let same_schema = entry.schema_hash.as_ref().is_none_or(|known| known == hash);
+            if same_schema && *now != entry.schema_id && rows > 0 {
+                let (subject, was, now) = (entry.subject.clone(), entry.schema_id, *now);
+                return Err(RegistryError::Exchanged {
+                    subject,
+                    was,
+                    now,
+                    rows,
+                });
             }
         }
-        let (subjects, schema_ids): (Vec<String>, Vec<i32>) = ids.into_iter().unzip();
+        let mut subjects = Vec::with_capacity(ours.len());
+        let mut ids = Vec::with_capacity(ours.len());
+        let mut hashes = Vec::with_capacity(ours.len());
+        for (subject, (id, hash)) in ours {
+            subjects.push(subject);
+            ids.push(id);
+            hashes.push(hash);
+        }
         sqlx::query!(
-            "insert into registry_subject (subject, schema_id) select * from unnest($1::text[], $2::integer[])
-             on conflict (subject) do update set schema_id = excluded.schema_id",
+            "insert into registry_subject (subject, schema_id, schema_hash)
+             select * from unnest($1::text[], $2::integer[], $3::bytea[])
+             on conflict (subject) do update set schema_id = excluded.schema_id, schema_hash = excluded.schema_hash",
             &subjects,
-            &schema_ids
+            &ids,
+            &hashes
         )
         .execute(&mut *tx)
         .await?;
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Our schemas' ids and the hashes of their texts, by subject, in the subjects' order: so two instances that start at
+    /// once lock the rows in the same order.
+    fn subjects(&self) -> BTreeMap<String, (i32, Vec<u8>)> {
+        declared()
+            .map(|(topic, message)| {
+                let id = self.0.ids[&(topic, message.name)].cast_signed();
+                let hash = Sha256::digest(message.schema_text).to_vec();
+                (topics::subject(topic, message), (id, hash))
+            })
+            .collect()
     }
 
     /// Makes a message ready for the outbox: encoded, with a message id of its own.
@@ -198,11 +238,9 @@ impl Codec {
         message: &M,
     ) -> Result<Outgoing, Fault> {
         let kind = M::message_type();
-        let id = *self
-            .0
-            .ids
-            .get(&(topic, kind.name))
-            .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("{} does not belong on {topic}", kind.name)))?;
+        let id = *self.0.ids.get(&(topic, kind.name)).ok_or_else(|| {
+            Fault::deterministic(anyhow::anyhow!("{} does not belong on {topic}", kind.name))
+        })?;
         let datum = contracts::message::encode(message)?;
         Ok(Outgoing {
             id: MessageId::fresh(),
@@ -223,7 +261,8 @@ impl Codec {
     ///
     /// # Errors
     /// [`Fault::Deterministic`] when the bytes are not in the wire format or the registry has never seen the id;
-    /// [`Fault::Transient`] when the id is new to us and the registry is away.
+    /// [`Fault::Transient`] when the id is new to us and the registry is away or will not say. Test:
+    /// `an_unknown_schema_is_waited_for_while_the_registry_is_away_and_given_up_when_it_says_no`.
     pub async fn open(&self, value: &[u8]) -> Result<(Arc<Schema>, Vec<u8>), Fault> {
         let (id, datum) = match get_bytes_result(Some(value)) {
             BytesResult::Valid(id, datum) => (id, datum),
@@ -238,12 +277,23 @@ impl Codec {
             return Ok((schema, datum.to_vec()));
         }
         let found = get_schema_by_id(id, &self.0.settings).await.map_err(|e| {
-            let reason = anyhow::anyhow!("the schema with id {id} cannot be had from the registry: {}", words(&e));
-            if is_away(&e) { Fault::transient(reason) } else { Fault::deterministic(reason) }
+            let reason = anyhow::anyhow!(
+                "the schema with id {id} cannot be had from the registry: {}",
+                words(&e)
+            );
+            if is_unknown(&e) {
+                Fault::deterministic(reason)
+            } else {
+                Fault::transient(reason)
+            }
         })?;
         let schema = Schema::parse_str(&found.schema).map_err(Fault::deterministic)?;
         let schema = Arc::new(schema);
-        self.0.schemas.write().expect("no writer panics").insert(id, schema.clone());
+        self.0
+            .schemas
+            .write()
+            .expect("no writer panics")
+            .insert(id, schema.clone());
         Ok((schema, datum.to_vec()))
     }
 }
@@ -265,13 +315,20 @@ async fn register(
                     SchemaType::Avro,
                     message.schema_text.to_owned(),
                 );
-                post_schema(settings, subject.clone(), schema).await.map(|registered| registered.id)
+                post_schema(settings, subject.clone(), schema)
+                    .await
+                    .map(|registered| registered.id)
             }
             RegistryMode::Check => {
-                let body = serde_json::json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
+                let body =
+                    serde_json::json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
                 perform_sr_call(settings, SrCall::PostForVersion(&subject, &body))
                     .await
-                    .and_then(|found| found.id.ok_or_else(|| SRCError::non_retryable_without_cause("no id")))
+                    .and_then(|found| {
+                        found
+                            .id
+                            .ok_or_else(|| SRCError::non_retryable_without_cause("no id"))
+                    })
             }
         };
         let error = match result {
@@ -295,9 +352,34 @@ async fn register(
     }
 }
 
-/// The registry gave no answer, or one that speaks of its own trouble (5xx).
+/// Every message of the contract with its topic.
+fn declared() -> impl Iterator<Item = (&'static str, &'static MessageType)> {
+    topics::TOPICS
+        .iter()
+        .flat_map(|topic| topic.messages().into_iter().map(|message| (topic.name, message)))
+}
+
+/// The registry gave no answer, or one that speaks of its own trouble: 5xx, too many requests, too slow a request.
 fn is_away(error: &SRCError) -> bool {
-    error.retriable
+    match status(error) {
+        Some(status) => status >= 500 || status == 429 || status == 408,
+        None => error.retriable,
+    }
+}
+
+/// The registry says that there is no such schema. Any other answer, such as a missing right, is the deployment's fault and
+/// not the message's.
+fn is_unknown(error: &SRCError) -> bool {
+    matches!(status(error), Some(400 | 404 | 422))
+}
+
+/// The HTTP status of the registry's answer. The library gives it in words only, and calls 500 final; tests with such
+/// answers hold this together.
+fn status(error: &SRCError) -> Option<u16> {
+    let words = error
+        .error
+        .strip_prefix("HTTP request to schema registry failed with status ")?;
+    words.get(..3)?.parse().ok()
 }
 
 fn words(error: &SRCError) -> String {

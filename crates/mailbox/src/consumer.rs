@@ -45,11 +45,8 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Fault::Transient`] repeats the batch, [`Fault::Deterministic`] bisects it. A refusal is neither.
-    async fn handle(
-        &self,
-        connection: &mut PgConnection,
-        batch: &[Received],
-    ) -> Result<Vec<Outgoing>, Fault>;
+    async fn handle(&self, connection: &mut PgConnection, batch: &[Received])
+    -> Result<Vec<Outgoing>, Fault>;
 
     /// Called after the commit of a batch, for what other tasks of the process wait for.
     fn committed(&self, _batch: &[Received]) {}
@@ -70,7 +67,10 @@ pub struct Consumer<H> {
 
 impl<H: Handler> Consumer<H> {
     /// A consumer of `topics` in `group`. The group's name is also the consumer's name in the inbox.
-    #[expect(clippy::too_many_arguments, reason = "each is a part of its own, named at the only kind of call")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is a part of its own, named at the only kind of call"
+    )]
     pub fn new(
         service: &str,
         group: &str,
@@ -100,8 +100,10 @@ impl<H: Handler> Consumer<H> {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let context = Assignments::default();
         let generation = context.generation.clone();
-        let consumer: StreamConsumer<Assignments> =
-            self.kafka.group_consumer(&self.group).create_with_context(context)?;
+        let consumer: StreamConsumer<Assignments> = self
+            .kafka
+            .group_consumer(&self.group)
+            .create_with_context(context)?;
         consumer.subscribe(&self.topics)?;
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
@@ -152,7 +154,8 @@ impl<H: Handler> Consumer<H> {
             match self.handle_or_bisect(batch).await {
                 Ok(()) => return true,
                 Err(fault) => {
-                    metrics::counter!("belay_batches_repeated_total", "service" => self.service.clone()).increment(1);
+                    metrics::counter!("belay_batches_repeated_total", "service" => self.service.clone())
+                        .increment(1);
                     tracing::warn!(group = %self.group, messages = batch.len(), retry_in_ms = delay.as_millis(), "a batch is repeated: {fault}");
                 }
             }
@@ -204,7 +207,11 @@ impl<H: Handler> Consumer<H> {
                 fresh.push(message);
             }
         }
-        let outgoing = if fresh.is_empty() { Vec::new() } else { self.handler.handle(&mut tx, &fresh).await? };
+        let outgoing = if fresh.is_empty() {
+            Vec::new()
+        } else {
+            self.handler.handle(&mut tx, &fresh).await?
+        };
         self.outbox.append(&mut tx, &outgoing).await?;
         tx.commit().await?;
         if !outgoing.is_empty() {
@@ -236,15 +243,20 @@ impl<H: Handler> Consumer<H> {
 /// Reads a record's key, headers and wire format.
 pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Received, Fault> {
     let header = |name: &str| {
-        message.headers().and_then(|all| all.iter().filter(|h| h.key == name).last().and_then(|h| h.value))
+        message
+            .headers()
+            .and_then(|all| all.iter().filter(|h| h.key == name).last().and_then(|h| h.value))
     };
     let envelope = Envelope::read(header).map_err(Fault::deterministic)?;
     let key = message
         .key()
         .and_then(|key| std::str::from_utf8(key).ok())
-        .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no key that can be read as text")))?;
-    let value =
-        message.payload().ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no value")))?;
+        .ok_or_else(|| {
+            Fault::deterministic(anyhow::anyhow!("the message has no key that can be read as text"))
+        })?;
+    let value = message
+        .payload()
+        .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no value")))?;
     let (schema, datum) = codec.open(value).await?;
     Ok(Received {
         topic: message.topic().to_owned(),
@@ -274,8 +286,14 @@ impl ConsumerContext for Assignments {
 
 /// Forgets the messages of partitions that were taken away: their next owner gets them again.
 fn drop_revoked(consumer: &StreamConsumer<Assignments>, batch: &mut Vec<OwnedMessage>) {
-    let Ok(assignment) = consumer.assignment() else { return };
-    batch.retain(|message| assignment.find_partition(message.topic(), message.partition()).is_some());
+    let Ok(assignment) = consumer.assignment() else {
+        return;
+    };
+    batch.retain(|message| {
+        assignment
+            .find_partition(message.topic(), message.partition())
+            .is_some()
+    });
 }
 
 fn store_offsets(consumer: &StreamConsumer<Assignments>, batch: &[OwnedMessage]) {

@@ -53,7 +53,11 @@ impl From<contracts::message::AvroError> for Fault {
 
 impl From<sqlx::Error> for Fault {
     fn from(error: sqlx::Error) -> Self {
-        if is_transient(&error) { Self::transient(error) } else { Self::deterministic(error) }
+        if is_transient(&error) {
+            Self::transient(error)
+        } else {
+            Self::deterministic(error)
+        }
     }
 }
 
@@ -70,11 +74,13 @@ fn is_transient(error: &sqlx::Error) -> bool {
     let Some(database) = error.as_database_error() else {
         return !matches!(
             error,
-            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::Encode(_) | sqlx::Error::RowNotFound
+            sqlx::Error::ColumnDecode { .. }
+                | sqlx::Error::Decode(_)
+                | sqlx::Error::Encode(_)
+                | sqlx::Error::RowNotFound
         );
     };
     let state = database.code().unwrap_or(Cow::Borrowed(""));
-    let lost_race = state == "23505"
-        && database.constraint().is_some_and(|name| RACED.contains(&name));
+    let lost_race = state == "23505" && database.constraint().is_some_and(|name| RACED.contains(&name));
     lost_race || !(state.starts_with("22") || state.starts_with("23"))
 }

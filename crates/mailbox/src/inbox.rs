@@ -31,7 +31,10 @@ pub async fn claim(
     let ids: Vec<Uuid> = batch.iter().map(|m| m.envelope.id.0).collect();
     let topics: Vec<String> = batch.iter().map(|m| m.topic.clone()).collect();
     let keys: Vec<String> = batch.iter().map(|m| m.key.clone()).collect();
-    let streams: Vec<String> = batch.iter().map(|m| format!("{} {}", m.envelope.source, m.topic)).collect();
+    let streams: Vec<String> = batch
+        .iter()
+        .map(|m| format!("{} {}", m.envelope.source, m.topic))
+        .collect();
     let sequences: Vec<Option<i64>> = batch.iter().map(|m| m.envelope.sequence).collect();
     // Inserted in the order of the ids, so that two instances that meet during a rebalance cannot deadlock.
     let rows = sqlx::query!(
@@ -76,7 +79,11 @@ pub async fn claim(
     .await?;
     let mut claims = Claims::default();
     for row in rows {
-        if row.fresh { claims.fresh.insert(row.id) } else { claims.blocked.insert(row.id) };
+        if row.fresh {
+            claims.fresh.insert(row.id)
+        } else {
+            claims.blocked.insert(row.id)
+        };
     }
     Ok(claims)
 }

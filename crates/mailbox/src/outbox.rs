@@ -50,7 +50,12 @@ impl Outgoing {
     #[must_use]
     pub fn caused_by(mut self, cause: &Received) -> Self {
         self.causation_id = Some(cause.envelope.id);
-        self.trace = Some(cause.envelope.trace.map_or_else(TraceContext::root, |trace| trace.child()));
+        self.trace = Some(
+            cause
+                .envelope
+                .trace
+                .map_or_else(TraceContext::root, |trace| trace.child()),
+        );
         self.tracestate.clone_from(&cause.envelope.tracestate);
         self
     }

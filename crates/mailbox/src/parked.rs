@@ -51,7 +51,10 @@ pub async fn park_received(
     let message_id = header(contracts::envelope::header::ID).and_then(|id| Uuid::parse_str(&id).ok());
     let command_id = header(contracts::envelope::header::COMMAND_ID).and_then(|id| Uuid::parse_str(&id).ok());
     let message_type = header(contracts::envelope::header::TYPE);
-    let key = message.key().and_then(|key| std::str::from_utf8(key).ok()).map(str::to_owned);
+    let key = message
+        .key()
+        .and_then(|key| std::str::from_utf8(key).ok())
+        .map(str::to_owned);
     sqlx::query!(
         r#"insert into parked (id, consumer, topic, partition, "offset", key, message_id, message_type, command_id,
                                headers, payload, cause, error_class, error)
@@ -81,8 +84,12 @@ pub async fn park_received(
 /// because offsets begin anew when a topic was lost.
 fn record_id(consumer: &str, message: &OwnedMessage) -> Uuid {
     let time = message.timestamp().to_millis().unwrap_or_default();
-    let place =
-        format!("{consumer} {} {} {} {time}", message.topic(), message.partition(), message.offset());
+    let place = format!(
+        "{consumer} {} {} {} {time}",
+        message.topic(),
+        message.partition(),
+        message.offset()
+    );
     Uuid::new_v5(&NAMESPACE, place.as_bytes())
 }
 

@@ -192,9 +192,13 @@ impl<P: Participant> ParticipantHandler<P> {
     ) -> Result<Outgoing, Fault> {
         let outgoing = match answer {
             Answer::Reply(reply) => reply.encode(&self.codec, purchase)?,
-            Answer::Superseded => {
-                encode_reply(&self.codec, purchase, &CommandSuperseded { purchase_id: purchase })?
-            }
+            Answer::Superseded => encode_reply(
+                &self.codec,
+                purchase,
+                &CommandSuperseded {
+                    purchase_id: purchase,
+                },
+            )?,
         };
         let command: CommandId = message.envelope.command_id.ok_or_else(|| {
             Fault::deterministic(contracts::envelope::EnvelopeError::Missing(
@@ -215,9 +219,10 @@ fn answer<P: Participant>(
     let (saga, step, direction) = (operation.purchase_id.0, operation.step, operation.direction);
     let (outcome, answer) = match barrier.admit(saga, step, direction) {
         Admission::Repeat(answer) => return Ok(answer.clone()),
-        Admission::NothingToUndo => {
-            (Outcome::Done, Answer::Reply(participant.nothing_to_undo(operation)))
-        }
+        Admission::NothingToUndo => (
+            Outcome::Done,
+            Answer::Reply(participant.nothing_to_undo(operation)),
+        ),
         Admission::Run => match participant.decide(world, operation)? {
             Verdict::Done(reply) => (Outcome::Done, Answer::Reply(reply)),
             Verdict::Refused(reply) => (Outcome::Refused, Answer::Reply(reply)),
@@ -225,7 +230,13 @@ fn answer<P: Participant>(
     };
     if direction == Direction::Rollback && !barrier.has_seen(saga, step) {
         // The tombstone that a command meets when it arrives after its rollback.
-        barrier.record(saga, step, Direction::Forward, Outcome::Superseded, Answer::Superseded);
+        barrier.record(
+            saga,
+            step,
+            Direction::Forward,
+            Outcome::Superseded,
+            Answer::Superseded,
+        );
     }
     barrier.record(saga, step, direction, outcome, answer.clone());
     Ok(answer)

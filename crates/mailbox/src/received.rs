@@ -46,7 +46,11 @@ impl Received {
     /// # Errors
     /// [`Fault::Deterministic`] when it says that it is an `M` and cannot be read as one.
     pub fn decode_if<M: Message>(&self) -> Result<Option<M>, Fault> {
-        if self.is::<M>() { self.decode().map(Some) } else { Ok(None) }
+        if self.is::<M>() {
+            self.decode().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// The fault for a message that this consumer has no use for.

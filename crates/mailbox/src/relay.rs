@@ -7,6 +7,9 @@
 //!
 //! Per-key order holds because `seq` is drawn while the key's row lock is held, because the producer leaves no gap
 //! within a partition, and because there is one leader. Test: `the_relay_publishes_each_key_in_commit_order`.
+//!
+//! A broker that refuses a message answers for all that came with it in the same request. So a message is parked only
+//! when it is refused alone. Test: `a_refusal_of_a_batch_parks_only_the_message_that_is_refused_alone`.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -83,7 +86,12 @@ impl Relay {
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
         ]);
-        Self { service: service.to_owned(), database, kafka, outbox }
+        Self {
+            service: service.to_owned(),
+            database,
+            kafka,
+            outbox,
+        }
     }
 
     /// Runs until `shutdown`. Faults of the database and the broker are logged and tried again for ever.
@@ -92,7 +100,8 @@ impl Relay {
     pub async fn run(&self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.lead(&shutdown).await {
-                metrics::counter!("belay_relay_failures_total", "service" => self.service.clone()).increment(1);
+                metrics::counter!("belay_relay_failures_total", "service" => self.service.clone())
+                    .increment(1);
                 tracing::warn!(service = %self.service, "relay stopped and will start again: {error:#}");
                 pause(FAILURE_PAUSE, &shutdown).await;
             }
@@ -118,10 +127,16 @@ impl Relay {
     async fn relay(&self, connection: &mut PgConnection, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut producer: FutureProducer = self.kafka.producer().create()?;
         let mut parked = parked_keys(connection).await?;
+        // Up to this row, rows are sent one at a time: the broker has refused one of them in company.
+        let mut alone_to: Option<i64> = None;
         while !shutdown.is_cancelled() {
-            let rows = select(connection).await?;
+            if !parked.is_empty() {
+                // An operator may have settled what a key waits for.
+                parked = parked_keys(connection).await?;
+            }
+            let mut rows = select(connection).await?;
             metrics::gauge!("belay_outbox_rows", "service" => self.service.clone()).set(rows.len() as f64);
-            if rows.is_empty() {
+            let Some(first) = rows.first() else {
                 // Cancel-safe: a wake that is lost here is made good by the next select.
                 tokio::select! {
                     () = shutdown.cancelled() => {}
@@ -129,13 +144,27 @@ impl Relay {
                     () = tokio::time::sleep(POLL) => {}
                 }
                 continue;
+            };
+            if alone_to.is_some_and(|last| first.seq <= last) {
+                rows.truncate(1);
+            } else {
+                alone_to = None;
             }
-            let (rows, behind): (Vec<Row>, Vec<Row>) =
-                rows.into_iter().partition(|row| !parked.contains(&(row.topic.clone(), row.key.clone())));
+            let (rows, behind): (Vec<Row>, Vec<Row>) = rows
+                .into_iter()
+                .partition(|row| !parked.contains(&(row.topic.clone(), row.key.clone())));
             for row in behind {
-                park(connection, row, Cause::Behind, "an earlier message of its key is parked").await?;
+                park(
+                    connection,
+                    row,
+                    Cause::Behind,
+                    "an earlier message of its key is parked",
+                )
+                .await?;
             }
-            let Some(sent) = self.send(&producer, rows, shutdown).await? else { break };
+            let Some(sent) = self.send(&producer, rows, shutdown).await? else {
+                break;
+            };
             let acknowledged: Vec<i64> = sent
                 .iter()
                 .filter(|(_, delivery)| matches!(delivery, Delivery::Acknowledged))
@@ -144,17 +173,25 @@ impl Relay {
             delete(connection, &acknowledged).await?;
             metrics::counter!("belay_relayed_total", "service" => self.service.clone())
                 .increment(acknowledged.len() as u64);
+            let company = sent.len() > 1;
             let mut failure = None;
             let mut renew = false;
             for (row, delivery) in sent {
                 match delivery {
                     Delivery::Acknowledged => {}
+                    Delivery::Refused(error) if company => {
+                        tracing::warn!(service = %self.service, message.id = %row.id, "the broker refuses a batch, whose messages are sent again one by one: {error}");
+                        alone_to = alone_to.max(Some(row.seq));
+                        renew = true;
+                    }
                     Delivery::Refused(error) => {
                         tracing::error!(service = %self.service, message.id = %row.id, "the broker refuses a message; its key is parked: {error}");
                         parked.insert((row.topic.clone(), row.key.clone()));
                         park(connection, row, Cause::Failed, &error).await?;
                         renew = true;
                     }
+                    // After a refusal the rest of the batch fails with it; that is no failure of the broker's.
+                    Delivery::Failed(_) if renew => {}
                     Delivery::Failed(error) => failure = Some(error),
                 }
             }
@@ -212,15 +249,18 @@ impl Relay {
     }
 }
 
-fn enqueue(
-    producer: &FutureProducer,
-    row: &Row,
-) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
+fn enqueue(producer: &FutureProducer, row: &Row) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
     let mut headers = OwnedHeaders::new_with_capacity(13);
     for (name, value) in header_list(row) {
-        headers = headers.insert(Header { key: name, value: Some(&value) });
+        headers = headers.insert(Header {
+            key: name,
+            value: Some(&value),
+        });
     }
-    let record = FutureRecord::to(&row.topic).key(&row.key).payload(&row.payload).headers(headers);
+    let record = FutureRecord::to(&row.topic)
+        .key(&row.key)
+        .payload(&row.payload)
+        .headers(headers);
     producer.send_result(record).map_err(|(error, _)| error)
 }
 
@@ -231,7 +271,11 @@ fn header_list(row: &Row) -> Vec<(&'static str, String)> {
         (header::TYPE, row.message_type.clone()),
         (header::SOURCE, row.source.clone()),
         (header::SUBJECT, row.key.clone()),
-        (header::TIME, row.created_at.to_rfc3339_opts(chrono::SecondsFormat::Micros, true)),
+        (
+            header::TIME,
+            row.created_at
+                .to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        ),
         (header::CONTENT_TYPE, envelope::CONTENT_TYPE.to_owned()),
         (header::SEQUENCE, row.seq.to_string()),
     ];
@@ -242,7 +286,11 @@ fn header_list(row: &Row) -> Vec<(&'static str, String)> {
         (header::CAUSATION_ID, row.causation_id.map(|id| id.to_string())),
         (header::REPLY_TO, row.reply_to.clone()),
     ];
-    headers.extend(optional.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))));
+    headers.extend(
+        optional
+            .into_iter()
+            .filter_map(|(name, value)| value.map(|value| (name, value))),
+    );
     headers
 }
 
@@ -285,7 +333,9 @@ async fn delete(connection: &mut PgConnection, sequences: &[i64]) -> Result<(), 
     if sequences.is_empty() {
         return Ok(());
     }
-    sqlx::query!("delete from outbox where seq = any($1)", sequences).execute(connection).await?;
+    sqlx::query!("delete from outbox where seq = any($1)", sequences)
+        .execute(connection)
+        .await?;
     Ok(())
 }
 
@@ -300,8 +350,10 @@ async fn parked_keys(connection: &mut PgConnection) -> Result<HashSet<(String, S
 }
 
 async fn park(connection: &mut PgConnection, row: Row, cause: Cause, error: &str) -> Result<(), Fault> {
-    let headers: Map<String, Value> =
-        header_list(&row).into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+    let headers: Map<String, Value> = header_list(&row)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), Value::String(value)))
+        .collect();
     let seq = row.seq;
     let refused = RefusedRow {
         id: row.id,

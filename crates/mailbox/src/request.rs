@@ -46,9 +46,13 @@ pub async fn claim(
     if inserted.rows_affected() == 1 {
         return Ok(Claim::Fresh);
     }
-    let known = sqlx::query!("select hash, response from request where scope = $1 and key = $2", scope, key)
-        .fetch_one(connection)
-        .await?;
+    let known = sqlx::query!(
+        "select hash, response from request where scope = $1 and key = $2",
+        scope,
+        key
+    )
+    .fetch_one(connection)
+    .await?;
     if known.hash != hash {
         return Ok(Claim::Reused);
     }
@@ -65,8 +69,13 @@ pub async fn answer(
     key: Uuid,
     response: &Value,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query!("update request set response = $3 where scope = $1 and key = $2", scope, key, response)
-        .execute(connection)
-        .await?;
+    sqlx::query!(
+        "update request set response = $3 where scope = $1 and key = $2",
+        scope,
+        key,
+        response
+    )
+    .execute(connection)
+    .await?;
     Ok(())
 }

@@ -25,7 +25,12 @@ impl Tail {
     /// A tail of `topic`; `name` shows in the broker's logs only.
     #[must_use]
     pub fn new(name: &str, topic: &'static str, kafka: KafkaSettings, codec: Codec) -> Self {
-        Self { name: name.to_owned(), topic, kafka, codec }
+        Self {
+            name: name.to_owned(),
+            topic,
+            kafka,
+            codec,
+        }
     }
 
     /// Calls `each` for every message that arrives, until `shutdown`. Messages that cannot be read are left to the
@@ -33,9 +38,15 @@ impl Tail {
     ///
     /// # Errors
     /// Only when the client cannot be made from its settings.
-    pub async fn run(&self, shutdown: CancellationToken, each: impl Fn(Received) + Send + Sync) -> anyhow::Result<()> {
+    pub async fn run(
+        &self,
+        shutdown: CancellationToken,
+        each: impl Fn(Received) + Send + Sync,
+    ) -> anyhow::Result<()> {
         let consumer: StreamConsumer = self.kafka.tail_consumer(&self.name).create()?;
-        let Some(consumer) = self.assign(consumer, &shutdown).await else { return Ok(()) };
+        let Some(consumer) = self.assign(consumer, &shutdown).await else {
+            return Ok(());
+        };
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let message = tokio::select! {

@@ -1,6 +1,6 @@
 //! A Kafka broker for one test.
 
-use contracts::topics::TOPICS;
+use contracts::topics::{TOPICS, Topic};
 use embedded::broker::Broker;
 use mailbox::KafkaSettings;
 
@@ -16,13 +16,25 @@ pub struct Kafka {
 /// When librdkafka cannot make its mock cluster.
 #[must_use]
 pub fn kafka() -> Kafka {
+    start(|topic| topic.partitions)
+}
+
+/// The same with one partition for every topic, so that all messages of a topic have one order.
+///
+/// # Panics
+/// As [`kafka`].
+#[must_use]
+pub fn kafka_with_one_partition() -> Kafka {
+    start(|_| 1)
+}
+
+fn start(partitions: fn(&Topic) -> i32) -> Kafka {
     let topics: Vec<(&str, i32)> = TOPICS
         .iter()
-        .map(|topic| (topic.name, topic.partitions))
+        .map(|topic| (topic.name, partitions(topic)))
         .collect();
-    Kafka {
-        broker: Broker::start(&topics).expect("a mock cluster can be made in every process"),
-    }
+    let broker = Broker::start(&topics).expect("a mock cluster can be made in every process");
+    Kafka { broker }
 }
 
 impl Kafka {

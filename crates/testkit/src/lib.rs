@@ -29,7 +29,7 @@ pub mod registry;
 pub mod server;
 pub mod wait;
 
-pub use broker::{Kafka, kafka};
+pub use broker::{Kafka, kafka, kafka_with_one_partition};
 pub use database::Database;
 pub use messages::{command, decoded, handle, received, repeated};
 pub use registry::{codec, registry_url};

@@ -1,0 +1,238 @@
+//! What the invariants need of each service, copied into temporary tables of one connection.
+#![expect(clippy::disallowed_methods, reason = "temporary tables do not exist when the program is built")]
+
+use std::{collections::BTreeMap, time::Duration};
+
+use anyhow::Context;
+use futures::TryStreamExt;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::{Options, SERVICES};
+
+/// Rows per statement on their way into a temporary table: some 500 kB of JSON.
+const BATCH_ROWS: usize = 5_000;
+
+/// The services are on the same network as their databases; what takes longer is away.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+
+/// One temporary table, and the query in the service's own schema that fills it.
+struct Table {
+    name: &'static str,
+    columns: &'static str,
+    query: &'static str,
+}
+
+/// Of every service: what the mailbox keeps. `service` is put in front when they are copied.
+const OF_ALL: &[Table] = &[
+    // A broken relay can leave millions of rows; these are enough to say so.
+    Table {
+        name: "waiting_message",
+        columns: "service text, seq bigint, topic text, key text, type text, age_s float8",
+        query: "select seq, aggregatetype as topic, aggregateid as key, type,
+                       extract(epoch from now() - created_at) as age_s
+                from outbox order by seq limit 1000",
+    },
+    Table {
+        name: "regression",
+        columns: "service text, consumer text, message_id uuid, stream text, key text, sequence bigint",
+        query: "select consumer, message_id, stream, key, sequence from regression order by at limit 1000",
+    },
+    Table {
+        name: "handled",
+        columns: "service text, messages bigint",
+        query: "select count(*) as messages from inbox",
+    },
+    Table {
+        name: "parked",
+        columns: "service text, id uuid, consumer text, topic text, key text, message_type text, cause text,
+                  error_class text, age_s float8",
+        query: "select id, consumer, topic, key, message_type, cause, error_class,
+                       extract(epoch from now() - parked_at) as age_s
+                from parked where resolved_at is null",
+    },
+];
+
+/// Of single services.
+const OF_ONE: &[(&str, &[Table])] = &[
+    (
+        "bff",
+        &[Table {
+            name: "submission",
+            columns: "purchase_id uuid, customer_id text, idempotency_key uuid, is_acknowledged boolean, age_s float8",
+            query: "select purchase_id, customer_id, idempotency_key, acknowledged_at is not null as is_acknowledged,
+                           extract(epoch from now() - submitted_at) as age_s
+                    from submission",
+        }],
+    ),
+    (
+        "purchase-manager",
+        &[
+            // An operator may end a saga by word; then steps may have been left in doubt or not undone.
+            Table {
+                name: "purchase",
+                columns: "id uuid, customer_id text, standing text, is_resolved boolean, age_s float8, idle_s float8",
+                query: "select id, customer_id, standing,
+                               coalesce(state #>> '{status,ending,kind}' = 'resolved', false) as is_resolved,
+                               extract(epoch from now() - created_at) as age_s,
+                               extract(epoch from now() - updated_at) as idle_s
+                        from saga",
+            },
+            Table {
+                name: "purchase_line",
+                columns: "purchase_id uuid, product_id uuid, quantity bigint",
+                query: "select id as purchase_id, (line ->> 'product_id')::uuid as product_id,
+                               (line ->> 'quantity')::bigint as quantity
+                        from saga cross join jsonb_array_elements(state #> '{data,lines}') as line",
+            },
+        ],
+    ),
+    (
+        "product-admin",
+        &[
+            Table {
+                name: "product",
+                columns: "id uuid, sku text, initial_on_hand bigint, on_hand bigint, reserved bigint",
+                query: "select id, sku, initial_on_hand, on_hand, reserved from product",
+            },
+            Table {
+                name: "movement",
+                columns: "product_id uuid, received bigint, dispatched bigint",
+                query: "select product_id, coalesce(sum(delta) filter (where kind <> 'dispatch'), 0) as received,
+                               coalesce(-sum(delta) filter (where kind = 'dispatch'), 0) as dispatched
+                        from stock_movement group by product_id",
+            },
+            Table {
+                name: "reservation",
+                columns: "purchase_id uuid, product_id uuid, quantity bigint, state text",
+                query: "select purchase_id, product_id, quantity, state from reservation",
+            },
+        ],
+    ),
+    ("consolidator", &[]),
+    (
+        "orders",
+        &[Table {
+            name: "placed_order",
+            columns: "id uuid, purchase_id uuid, state text",
+            query: "select order_id as id, purchase_id, state from orders",
+        }],
+    ),
+    (
+        "payments",
+        &[Table {
+            name: "payment",
+            columns: "id uuid, purchase_id uuid, state text",
+            query: "select payment_id as id, purchase_id, state from payment",
+        }],
+    ),
+];
+
+/// What the invariants go by, beside the services' tables.
+const PREPARE: &[&str] = &[
+    "create temporary view purchase_at_rest as
+     select p.* from purchase p, setting
+     where p.standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and p.idle_s >= at_rest_s and not p.is_resolved",
+    "create temporary view open_purchase as
+     select coalesce(s.purchase_id, p.id) as id, coalesce(p.standing, 'not known to purchase-manager') as standing,
+            greatest(s.age_s, p.age_s) as age_s
+     from submission s full join purchase p on p.id = s.purchase_id
+     where p.standing is null or p.standing in ('PENDING', 'RUNNING', 'COMPENSATING')",
+];
+
+/// Takes all snapshots. The temporary tables live as long as the connection that is returned.
+pub(super) async fn take(
+    databases: &BTreeMap<String, String>,
+    options: &Options,
+) -> anyhow::Result<PgConnection> {
+    let mut target = connect(databases, "purchase-manager").await?;
+    create(&mut target, options).await.context("no temporary tables can be made in purchase-manager's database")?;
+    for service in SERVICES {
+        let tables = OF_ONE.iter().find(|(name, _)| *name == service).map_or(&[][..], |(_, tables)| *tables);
+        let mut source = connect(databases, service).await?;
+        let copied = copy_service(&mut source, service, tables, &mut target).await;
+        copied.with_context(|| format!("the tables of {service} cannot be read: are they of this version?"))?;
+        drop(source.close().await);
+    }
+    for table in all_tables() {
+        // The planner knows nothing of temporary tables by itself.
+        execute(&mut target, format!("analyze pg_temp.{}", table.name)).await?;
+    }
+    Ok(target)
+}
+
+/// Opens a connection to a service's database, in its schema.
+pub(super) async fn connect(databases: &BTreeMap<String, String>, service: &str) -> anyhow::Result<PgConnection> {
+    let url = databases.get(service).with_context(|| format!("the database of {service} is not known"))?;
+    let options = host::database::options(url, service)?.application_name("belay audit");
+    let connected = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await;
+    let connected = connected.with_context(|| format!("the database of {service} does not answer"))?;
+    connected.with_context(|| format!("the database of {service} cannot be reached"))
+}
+
+fn all_tables() -> impl Iterator<Item = &'static Table> {
+    OF_ONE.iter().flat_map(|(_, tables)| tables.iter()).chain(OF_ALL)
+}
+
+async fn create(target: &mut PgConnection, options: &Options) -> Result<(), sqlx::Error> {
+    execute(target, "create temporary table setting (at_rest_s float8, bound_s float8)".to_owned()).await?;
+    sqlx::query("insert into setting values ($1, $2)")
+        .bind(options.at_rest.as_secs_f64())
+        .bind(options.bound.as_secs_f64())
+        .execute(&mut *target)
+        .await?;
+    for table in all_tables() {
+        execute(target, format!("create temporary table {} ({})", table.name, table.columns)).await?;
+    }
+    for statement in PREPARE {
+        sqlx::query(*statement).execute(&mut *target).await?;
+    }
+    Ok(())
+}
+
+async fn copy_service(
+    source: &mut PgConnection,
+    service: &str,
+    tables: &[Table],
+    target: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
+    let mut snapshot = source.begin_with("begin isolation level repeatable read read only").await?;
+    for table in tables.iter().chain(OF_ALL) {
+        copy(&mut snapshot, service, table, target).await?;
+    }
+    snapshot.rollback().await
+}
+
+/// Copies one table row by row as JSON, so that neither side holds all of it in memory.
+async fn copy(
+    source: &mut PgConnection,
+    service: &str,
+    table: &Table,
+    target: &mut PgConnection,
+) -> Result<(), sqlx::Error> {
+    // The service is one of ours, and a column that the table lacks is left out by json_populate_recordset.
+    let query =
+        format!("select row_to_json(t)::text from (select '{service}' as service, q.* from ({}) q) t", table.query);
+    let mut rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(query)).fetch(source);
+    let mut batch = Vec::with_capacity(BATCH_ROWS);
+    while let Some(row) = rows.try_next().await? {
+        batch.push(row);
+        if batch.len() == BATCH_ROWS {
+            insert(target, table, &batch).await?;
+            batch.clear();
+        }
+    }
+    if batch.is_empty() { Ok(()) } else { insert(target, table, &batch).await }
+}
+
+async fn insert(target: &mut PgConnection, table: &Table, rows: &[String]) -> Result<(), sqlx::Error> {
+    let name = table.name;
+    let statement =
+        format!("insert into pg_temp.{name} select * from json_populate_recordset(null::pg_temp.{name}, $1::json)");
+    sqlx::query(AssertSqlSafe(statement)).bind(format!("[{}]", rows.join(","))).execute(target).await?;
+    Ok(())
+}
+
+async fn execute(connection: &mut PgConnection, statement: String) -> Result<(), sqlx::Error> {
+    sqlx::query(AssertSqlSafe(statement)).execute(connection).await?;
+    Ok(())
+}

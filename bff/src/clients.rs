@@ -1,0 +1,270 @@
+//! The other services, over HTTP.
+//!
+//! Every call ends within [`LIMIT`]. A read is tried once more when the first try failed quickly; a write is not, because
+//! its caller holds the idempotency key and may. Who is away blanks its own fields, nothing else.
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use contracts::{
+    http::{
+        CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement, Movements, Order, Orders,
+        Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
+    },
+    ids::{CustomerId, ProductId, PurchaseId},
+    product_admin::ProductChanged,
+    purchase_manager::PurchaseUpdated,
+};
+use reqwest::{RequestBuilder, StatusCode, Url};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::domain::{Refusal, words::PurchaseState};
+
+/// The longest that a call may take, its second try included.
+const LIMIT: Duration = Duration::from_secs(2);
+/// Before the second try of a read, with jitter.
+const RETRY_AFTER: Duration = Duration::from_millis(50);
+
+/// A service did not answer as agreed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(crate) enum ServiceError {
+    /// It cannot be reached, takes too long, or says that it is in trouble.
+    #[error("{service} does not answer: {reason}")]
+    Away { service: &'static str, reason: String },
+    /// It answers something else than agreed.
+    #[error("{service} does not answer as agreed: {reason}")]
+    Broken { service: &'static str, reason: String },
+}
+
+/// One service's address.
+#[derive(Debug, Clone)]
+struct Service {
+    name: &'static str,
+    base: Url,
+}
+
+/// How to reach the services. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Clients {
+    http: reqwest::Client,
+    purchase_manager: Service,
+    product_admin: Service,
+    orders: Service,
+    payments: Service,
+}
+
+/// Where the services are.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    pub purchase_manager: Url,
+    pub product_admin: Url,
+    pub orders: Url,
+    pub payments: Url,
+}
+
+impl Clients {
+    /// Clients for these addresses.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn new(addresses: Addresses) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder()
+            .connect_timeout(LIMIT)
+            .timeout(LIMIT)
+            // Our own services: no proxy stands before them, and none of them moves.
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        let service = |name, base| Service { name, base };
+        Ok(Self {
+            http,
+            purchase_manager: service("purchase-manager", addresses.purchase_manager),
+            product_admin: service("product-admin", addresses.product_admin),
+            orders: service("orders", addresses.orders),
+            payments: service("payments", addresses.payments),
+        })
+    }
+
+    /// The purchases with these ids, at most [`contracts::http::MAX_IDS`].
+    pub async fn purchases(&self, ids: &[PurchaseId]) -> Result<Vec<PurchaseUpdated>, ServiceError> {
+        let found: Purchases = self.read(&self.purchase_manager, &["purchases"], &[("ids", list(ids))]).await?;
+        Ok(found.purchases)
+    }
+
+    /// A customer's purchases, newest first, older than `before`.
+    pub async fn purchases_of(
+        &self,
+        customer: &CustomerId,
+        before: Option<PurchaseId>,
+        limit: i64,
+        states: &[PurchaseState],
+    ) -> Result<Vec<PurchaseUpdated>, ServiceError> {
+        let mut query = vec![("customer", customer.0.clone()), ("limit", limit.to_string())];
+        query.extend(before.map(|id| ("before", id.to_string())));
+        if !states.is_empty() {
+            query.push(("states", list(states.iter().map(|state| state.as_str()))));
+        }
+        let found: Purchases = self.read(&self.purchase_manager, &["purchases"], &query).await?;
+        Ok(found.purchases)
+    }
+
+    /// Asks for a purchase to be taken back.
+    pub async fn cancel(
+        &self,
+        purchase: PurchaseId,
+        request: &CancelPurchase,
+    ) -> Result<Result<Cancelled, Vec<Refusal>>, ServiceError> {
+        self.write(&self.purchase_manager, &["purchases", &purchase.to_string(), "cancel"], request).await
+    }
+
+    /// The orders of these purchases.
+    pub async fn orders(&self, purchases: &[PurchaseId]) -> Result<Vec<Order>, ServiceError> {
+        let found: Orders = self.read(&self.orders, &["orders"], &[("purchases", list(purchases))]).await?;
+        Ok(found.orders)
+    }
+
+    /// The payments of these purchases.
+    pub async fn payments(&self, purchases: &[PurchaseId]) -> Result<Vec<Payment>, ServiceError> {
+        let found: Payments = self.read(&self.payments, &["payments"], &[("purchases", list(purchases))]).await?;
+        Ok(found.payments)
+    }
+
+    /// The stock of these products.
+    pub async fn inventory(&self, products: &[ProductId]) -> Result<Vec<InventoryLevel>, ServiceError> {
+        let found: Inventory =
+            self.read(&self.product_admin, &["inventory"], &[("products", list(products))]).await?;
+        Ok(found.inventory)
+    }
+
+    /// A page of the product table in the order of change.
+    pub async fn product_changes(
+        &self,
+        since_micros: i64,
+        after: Option<ProductId>,
+        limit: i64,
+    ) -> Result<Vec<ProductChanged>, ServiceError> {
+        let mut query = vec![("since", since_micros.to_string()), ("limit", limit.to_string())];
+        query.extend(after.map(|id| ("after", id.to_string())));
+        let found: Products = self.read(&self.product_admin, &["products", "changes"], &query).await?;
+        Ok(found.products)
+    }
+
+    /// A product's stock movements, newest first, older than `before`.
+    pub async fn movements(
+        &self,
+        product: ProductId,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Movement>, ServiceError> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(before.map(|id| ("before", id.to_string())));
+        let path = ["products", &product.to_string(), "movements"];
+        let found: Movements = self.read(&self.product_admin, &path, &query).await?;
+        Ok(found.movements)
+    }
+
+    /// Makes a product.
+    pub async fn create_product(
+        &self,
+        request: &CreateProduct,
+    ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
+        self.write(&self.product_admin, &["products"], request).await
+    }
+
+    /// Adds units of a product.
+    pub async fn restock(
+        &self,
+        product: ProductId,
+        request: &Restock,
+    ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
+        self.write(&self.product_admin, &["products", &product.to_string(), "restock"], request).await
+    }
+
+    async fn read<T: DeserializeOwned>(
+        &self,
+        service: &Service,
+        path: &[&str],
+        query: &[(&str, String)],
+    ) -> Result<T, ServiceError> {
+        let mut url = service.at(path)?;
+        url.query_pairs_mut().extend_pairs(query);
+        let once = || async {
+            let (status, body) = service.ask(self.http.get(url.clone())).await?;
+            if status == StatusCode::OK { service.read_body(&body) } else { Err(service.unexpected(status, &body)) }
+        };
+        let policy = ExponentialBuilder::default().with_min_delay(RETRY_AFTER).with_max_times(1).with_jitter();
+        let away = |error: &ServiceError| matches!(error, ServiceError::Away { .. });
+        within_limit(service, async { once.retry(policy).when(away).await }).await
+    }
+
+    async fn write<T: DeserializeOwned>(
+        &self,
+        service: &Service,
+        path: &[&str],
+        body: &impl Serialize,
+    ) -> Result<Result<T, Vec<Refusal>>, ServiceError> {
+        let request = self.http.post(service.at(path)?).json(body);
+        let (status, body) = within_limit(service, service.ask(request)).await?;
+        if status == StatusCode::UNPROCESSABLE_ENTITY {
+            let refused: Refused = service.read_body(&body)?;
+            let refusals = refused.errors.into_iter().map(Refusal::try_from).collect::<Result<_, _>>();
+            return refusals.map(Err).map_err(|error| service.broken(&error));
+        }
+        if status.is_success() { service.read_body(&body).map(Ok) } else { Err(service.unexpected(status, &body)) }
+    }
+}
+
+impl Service {
+    fn at(&self, path: &[&str]) -> Result<Url, ServiceError> {
+        let mut url = self.base.clone();
+        match url.path_segments_mut() {
+            Ok(mut segments) => segments.pop_if_empty().extend(path),
+            Err(()) => return Err(self.broken(&"its address can have no path")),
+        };
+        Ok(url)
+    }
+
+    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ServiceError> {
+        let response = request.send().await.map_err(|error| self.away(&error.without_url()))?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(|error| self.away(&error.without_url()))?;
+        Ok((status, body.to_vec()))
+    }
+
+    fn read_body<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ServiceError> {
+        serde_json::from_slice(body).map_err(|error| self.broken(&error))
+    }
+
+    fn unexpected(&self, status: StatusCode, body: &[u8]) -> ServiceError {
+        let said: String = String::from_utf8_lossy(body).chars().take(200).collect();
+        let reason = format!("{status}: {}", said.trim());
+        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+            self.away(&reason)
+        } else {
+            self.broken(&reason)
+        }
+    }
+
+    fn away(&self, reason: &dyn std::fmt::Display) -> ServiceError {
+        ServiceError::Away { service: self.name, reason: reason.to_string() }
+    }
+
+    fn broken(&self, reason: &dyn std::fmt::Display) -> ServiceError {
+        ServiceError::Broken { service: self.name, reason: reason.to_string() }
+    }
+}
+
+async fn within_limit<T>(
+    service: &Service,
+    call: impl Future<Output = Result<T, ServiceError>>,
+) -> Result<T, ServiceError> {
+    match tokio::time::timeout(LIMIT, call).await {
+        Ok(result) => result,
+        Err(_) => Err(service.away(&format!("no answer within {LIMIT:?}"))),
+    }
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+}

@@ -1,0 +1,78 @@
+//! What the edge is told, from the command line or the environment.
+
+use contracts::money::Currency;
+use host::ServiceConfig;
+use reqwest::Url;
+
+/// Settings of the edge.
+#[derive(Debug, Clone, clap::Parser)]
+#[command(name = "bff", about = "The edge of Belay: GraphQL for customers and staff.")]
+pub struct Config {
+    /// What every service has.
+    #[command(flatten)]
+    pub service: ServiceConfig,
+    /// The token issuer, as it names itself: https://host/path. Its keys are found by OpenID discovery.
+    #[arg(long, env = "BELAY_ISSUER", value_parser = parse_issuer)]
+    pub issuer: String,
+    /// The audience that tokens must be for.
+    #[arg(long, env = "BELAY_AUDIENCE", default_value = "belay")]
+    pub audience: String,
+    /// Where a token has its roles (customer, operator, admin): names of nested claims, separated by dots.
+    #[arg(long, env = "BELAY_ROLES_CLAIM", default_value = "realm_access.roles")]
+    pub roles_claim: String,
+    /// Address of purchase-manager: http://host:port
+    #[arg(long, env = "BELAY_PURCHASE_MANAGER", value_parser = parse_address)]
+    pub purchase_manager: Url,
+    /// Address of product-admin: http://host:port
+    #[arg(long, env = "BELAY_PRODUCT_ADMIN", value_parser = parse_address)]
+    pub product_admin: Url,
+    /// Address of orders: http://host:port
+    #[arg(long, env = "BELAY_ORDERS", value_parser = parse_address)]
+    pub orders: Url,
+    /// Address of payments: http://host:port
+    #[arg(long, env = "BELAY_PAYMENTS", value_parser = parse_address)]
+    pub payments: Url,
+    /// Payment method tokens that are taken, separated by commas. The default is what the simulated provider knows.
+    #[arg(long, env = "BELAY_PAYMENT_METHODS", value_delimiter = ',', default_value = "tok_ok,tok_declined")]
+    pub payment_methods: Vec<String>,
+    /// The currency of the shop (ISO 4217).
+    #[arg(long, env = "BELAY_CURRENCY", default_value = "EUR")]
+    pub currency: Currency,
+    /// A web origin, besides our own, whose pages may open WebSockets: https://host; may be repeated.
+    #[arg(long = "allowed-origin", env = "BELAY_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
+    pub allowed_origins: Vec<String>,
+}
+
+fn parse_address(text: &str) -> Result<Url, String> {
+    match Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        Ok(_) | Err(_) => Err(format!("`{text}` is no address of a service: write http://host:port")),
+    }
+}
+
+fn parse_issuer(text: &str) -> Result<String, String> {
+    // Kept as it is written: a token's `iss` must be the same text.
+    parse_address(text).map(|_| text.to_owned())
+}
+
+fn parse_origin(text: &str) -> Result<String, String> {
+    let url = parse_address(text)?;
+    let origin = url.origin().ascii_serialization();
+    if origin == text.trim_end_matches('/') {
+        Ok(origin)
+    } else {
+        Err(format!("`{text}` is no origin: write scheme and host alone, such as {origin}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_has_no_path() {
+        assert_eq!(parse_origin("https://shop.example/"), Ok("https://shop.example".to_owned()));
+        assert!(parse_origin("https://shop.example/pay").is_err());
+        assert!(parse_origin("shop.example").is_err());
+    }
+}

@@ -1,0 +1,74 @@
+//! The schema: what can be asked, changed and followed.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`query`], [`mutation`], [`subscription`] | the three roots |
+//! | [`product`], [`purchase`], [`order`], [`viewer`] | the objects |
+//! | [`reader`] | every read, batched, with the check of whose it is |
+//! | [`authorization`] | the guard and the directive that shows it |
+//! | [`failure`] | what becomes an entry of `errors` |
+//! | [`payload`] | what mutations answer, with the refusals of the business |
+//! | [`ids`], [`paging`], [`scalars`] | opaque ids, pages, amounts |
+//!
+//! Ownership is checked in [`reader`] and nowhere else, so that every way to an object passes the check.
+
+mod authorization;
+mod failure;
+mod ids;
+mod mutation;
+mod order;
+mod paging;
+mod payload;
+mod product;
+mod purchase;
+mod query;
+mod reader;
+mod scalars;
+mod subscription;
+mod viewer;
+
+use std::sync::Arc;
+
+use async_graphql::{Interface, SDLExportOptions, Schema, SchemaBuilder};
+
+use crate::app::App;
+
+pub(crate) use failure::{Code, RequestTrace};
+pub(crate) use reader::Reader;
+
+/// The most that one request may cost: every field counts one, those of a page as often as `first` says.
+const MAX_COMPLEXITY: usize = 5_000;
+/// How deep fragments and fields may be nested for the library to follow them. Above our own limit on depth, which
+/// leaves introspection out (`transport::limits`).
+const MAX_RECURSION: usize = 48;
+
+/// The schema with its roots.
+pub(crate) type Edge = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
+
+/// The schema for requests.
+pub(crate) fn schema(app: Arc<App>) -> Edge {
+    builder().data(app).finish()
+}
+
+/// The schema's text.
+pub(crate) fn sdl() -> String {
+    let options = SDLExportOptions::new().include_specified_by().use_space_ident().prefer_single_line_descriptions();
+    builder().finish().sdl_with_options(options)
+}
+
+fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
+    Schema::build(query::Query, mutation::Mutation, subscription::Subscription)
+        .register_output_type::<payload::Payload>()
+        .limit_complexity(MAX_COMPLEXITY)
+        .limit_recursive_depth(MAX_RECURSION)
+}
+
+/// Anything with an id of its own.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "async_graphql::ID", desc = "Opaque, and unique among all nodes."))]
+pub(crate) enum Node {
+    Product(product::ProductObject),
+    Purchase(purchase::PurchaseObject),
+    Order(order::OrderObject),
+    Payment(order::PaymentObject),
+}

@@ -1,0 +1,105 @@
+//! Ids as clients see them: opaque, and tagged with what they are the id of.
+
+use std::fmt::Display;
+
+use async_graphql::ID;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use contracts::ids::{CustomerId, OrderId, PaymentId, ProductId, PurchaseId};
+
+use super::failure::Failure;
+
+/// What an id is the id of. Orders and payments name their purchase, because whose they are is known by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Target {
+    Product(ProductId),
+    Purchase(PurchaseId),
+    Order(PurchaseId, OrderId),
+    Payment(PurchaseId, PaymentId),
+}
+
+/// The id of a product.
+pub(crate) fn product(id: ProductId) -> ID {
+    encode("Product", id)
+}
+
+/// The id of a purchase.
+pub(crate) fn purchase(id: PurchaseId) -> ID {
+    encode("Purchase", id)
+}
+
+/// The id of an order.
+pub(crate) fn order(purchase: PurchaseId, id: OrderId) -> ID {
+    encode("Order", format_args!("{purchase}/{id}"))
+}
+
+/// The id of a payment.
+pub(crate) fn payment(purchase: PurchaseId, id: PaymentId) -> ID {
+    encode("Payment", format_args!("{purchase}/{id}"))
+}
+
+/// The id of a customer.
+pub(crate) fn customer(id: &CustomerId) -> ID {
+    encode("Customer", id)
+}
+
+/// What a client's id stands for; none when it is not one of ours.
+pub(crate) fn target(id: &ID) -> Option<Target> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id.as_str()).ok()?).ok()?;
+    let (tag, value) = text.split_once(':')?;
+    match tag {
+        "Product" => value.parse().ok().map(Target::Product),
+        "Purchase" => value.parse().ok().map(Target::Purchase),
+        "Order" => {
+            let (purchase, order) = value.split_once('/')?;
+            Some(Target::Order(purchase.parse().ok()?, order.parse().ok()?))
+        }
+        "Payment" => {
+            let (purchase, payment) = value.split_once('/')?;
+            Some(Target::Payment(purchase.parse().ok()?, payment.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// The product that a client's id stands for.
+pub(crate) fn as_product(id: &ID) -> Option<ProductId> {
+    match target(id)? {
+        Target::Product(id) => Some(id),
+        Target::Purchase(_) | Target::Order(..) | Target::Payment(..) => None,
+    }
+}
+
+/// The purchase that a client's id stands for.
+pub(crate) fn as_purchase(id: &ID) -> Option<PurchaseId> {
+    match target(id)? {
+        Target::Purchase(id) => Some(id),
+        Target::Product(_) | Target::Order(..) | Target::Payment(..) => None,
+    }
+}
+
+/// The failure for an id that is none of the kind that is asked for.
+pub(crate) fn not_an_id_of(kind: &str) -> Failure {
+    Failure::BadInput(format!("This is not the id of a {kind}. Use an id as this API gave it."))
+}
+
+fn encode(tag: &str, value: impl Display) -> ID {
+    ID(URL_SAFE_NO_PAD.encode(format!("{tag}:{value}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_leads_back_to_what_it_stands_for_and_to_nothing_else() {
+        let (bought, thing) = (PurchaseId::fresh(), ProductId::fresh());
+        assert_eq!(as_purchase(&purchase(bought)), Some(bought));
+        assert_eq!(as_product(&purchase(bought)), None);
+        assert_eq!(as_product(&product(thing)), Some(thing));
+        let made = OrderId::fresh();
+        assert_eq!(target(&order(bought, made)), Some(Target::Order(bought, made)));
+        for wrong in ["", "Purchase:1", &thing.to_string(), &URL_SAFE_NO_PAD.encode("Purchase:1")] {
+            assert_eq!(target(&ID::from(wrong)), None, "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What can be changed.
+//!
+//! Every mutation has an idempotency key. What the edge owns is deduplicated here ([`crate::submit`]); otherwise the key
+//! is handed on to the service that makes the change.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object};
+use contracts::http::{CancelPurchase, CreateProduct, ProductWritten, Restock};
+use uuid::Uuid;
+
+use super::{
+    RequestTrace,
+    authorization::{Requires, auth},
+    failure::Failure,
+    ids,
+    payload::{ProductPayload, PurchasePayload, SubmitPurchasePayload, user_errors},
+    product::ProductObject,
+    purchase::PurchaseObject,
+    reader::Reader,
+    scalars::MoneyInput,
+};
+use crate::{
+    app::App,
+    auth::{Identity, Role, Viewer},
+    clients::ServiceError,
+    domain::{
+        Refusal,
+        pricing::{ExpectedPrice, LineRequest, MAX_NOTE_CHARACTERS, PurchaseRequest, minor_units},
+        product::Product,
+        purchase::Purchase,
+        words::UserErrorCode,
+    },
+    store::catalogue,
+    submit::{Submitted, submit},
+};
+
+/// One product to buy.
+#[derive(Debug, InputObject)]
+pub(crate) struct PurchaseLineInput {
+    product_id: ID,
+    /// Between 1 and 10000.
+    quantity: i32,
+    /// Refused with PRICE_CHANGED if the catalogue moved.
+    expected_unit_price: Option<MoneyInput>,
+}
+
+/// What to buy.
+#[derive(Debug, InputObject)]
+pub(crate) struct SubmitPurchaseInput {
+    /// Draw a new one for a new purchase; send the same one again when no answer came.
+    idempotency_key: Uuid,
+    /// Between 1 and 50, each with another product.
+    lines: Vec<PurchaseLineInput>,
+    #[graphql(secret)]
+    payment_method_token: String,
+    #[graphql(default)]
+    home_delivery: bool,
+    note: Option<String>,
+}
+
+/// What to take back.
+#[derive(Debug, InputObject)]
+pub(crate) struct CancelPurchaseInput {
+    idempotency_key: Uuid,
+    purchase_id: ID,
+    reason: Option<String>,
+}
+
+/// A new product.
+#[derive(Debug, InputObject)]
+pub(crate) struct CreateProductInput {
+    idempotency_key: Uuid,
+    sku: String,
+    name: String,
+    description: Option<String>,
+    price: MoneyInput,
+    #[graphql(default)]
+    initial_stock: i32,
+}
+
+/// More units of a product.
+#[derive(Debug, InputObject)]
+pub(crate) struct RestockInput {
+    idempotency_key: Uuid,
+    product_id: ID,
+    quantity: i32,
+    reason: String,
+}
+
+/// The root of mutations.
+#[derive(Debug)]
+pub(crate) struct Mutation;
+
+#[Object]
+impl Mutation {
+    /// Accepts and returns at once in PENDING; follow with purchaseUpdated or purchase(id).
+    #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
+    async fn submit_purchase(
+        &self,
+        ctx: &Context<'_>,
+        input: SubmitPurchaseInput,
+    ) -> Result<Option<SubmitPurchasePayload>, Failure> {
+        let app = ctx.data_unchecked::<Arc<App>>();
+        let RequestTrace(trace) = *ctx.data_unchecked::<RequestTrace>();
+        let key = input.idempotency_key;
+        let submitted = submit(app, &signed_in(ctx)?.subject, key, input.into(), trace).await?;
+        Ok(Some(match submitted {
+            Submitted::Accepted { submission, deduplicated } => SubmitPurchasePayload {
+                purchase: Some(PurchaseObject(Arc::new(submission.pending()?))),
+                deduplicated,
+                user_errors: Vec::new(),
+            },
+            Submitted::Refused(refusals) => SubmitPurchasePayload {
+                purchase: None,
+                deduplicated: false,
+                user_errors: user_errors(refusals),
+            },
+        }))
+    }
+
+    /// Takes an own purchase back, until its order is made.
+    #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
+    async fn cancel_purchase(
+        &self,
+        ctx: &Context<'_>,
+        input: CancelPurchaseInput,
+    ) -> Result<Option<PurchasePayload>, Failure> {
+        let outcome = cancel(ctx, input).await?;
+        Ok(Some(match outcome {
+            Ok((purchase, effects)) => PurchasePayload {
+                purchase: purchase.map(|purchase| PurchaseObject(Arc::new(purchase))),
+                effects,
+                user_errors: Vec::new(),
+            },
+            Err(refusals) => {
+                PurchasePayload { purchase: None, effects: Vec::new(), user_errors: user_errors(refusals) }
+            }
+        }))
+    }
+
+    /// Makes a product and puts it on sale.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn create_product(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateProductInput,
+    ) -> Result<Option<ProductPayload>, Failure> {
+        let currency = input.price.currency.0;
+        let Some(price_minor) = minor_units(input.price.amount.0, currency) else {
+            let message = format!("{currency} has {} decimal digits.", currency.exponent());
+            return written(ctx, Ok(Err(vec![Refusal::new(UserErrorCode::Invalid, message).at(["price"])]))).await;
+        };
+        let request = CreateProduct {
+            idempotency_key: input.idempotency_key,
+            actor: signed_in(ctx)?.subject.0.clone(),
+            sku: input.sku,
+            name: input.name,
+            description: input.description,
+            price_minor,
+            currency,
+            initial_stock: input.initial_stock,
+        };
+        let answer = ctx.data_unchecked::<Arc<App>>().clients.create_product(&request).await;
+        written(ctx, answer).await
+    }
+
+    /// Adds units to a product's stock.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn restock_product(
+        &self,
+        ctx: &Context<'_>,
+        input: RestockInput,
+    ) -> Result<Option<ProductPayload>, Failure> {
+        let Some(product) = ids::as_product(&input.product_id) else {
+            return written(ctx, Ok(Err(vec![not_an_id("product", "productId")]))).await;
+        };
+        let request = Restock {
+            idempotency_key: input.idempotency_key,
+            actor: signed_in(ctx)?.subject.0.clone(),
+            quantity: input.quantity,
+            reason: input.reason,
+        };
+        let answer = ctx.data_unchecked::<Arc<App>>().clients.restock(product, &request).await;
+        written(ctx, answer).await
+    }
+}
+
+impl From<SubmitPurchaseInput> for PurchaseRequest {
+    fn from(input: SubmitPurchaseInput) -> Self {
+        let line = |line: PurchaseLineInput| LineRequest {
+            product: ids::as_product(&line.product_id),
+            quantity: line.quantity,
+            expected: line
+                .expected_unit_price
+                .map(|money| ExpectedPrice { amount: money.amount.0, currency: money.currency.0 }),
+        };
+        Self {
+            lines: input.lines.into_iter().map(line).collect(),
+            payment_method_token: input.payment_method_token,
+            home_delivery: input.home_delivery,
+            note: input.note,
+        }
+    }
+}
+
+async fn cancel(
+    ctx: &Context<'_>,
+    input: CancelPurchaseInput,
+) -> Result<Result<(Option<Purchase>, Vec<String>), Vec<Refusal>>, Failure> {
+    let Some(id) = ids::as_purchase(&input.purchase_id) else {
+        return Ok(Err(vec![not_an_id("purchase", "purchaseId")]));
+    };
+    if input.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_NOTE_CHARACTERS) {
+        let message = format!("A reason has at most {MAX_NOTE_CHARACTERS} characters. Shorten it.");
+        return Ok(Err(vec![Refusal::new(UserErrorCode::Invalid, message).at(["reason"])]));
+    }
+    let reader = ctx.data_unchecked::<Arc<Reader>>();
+    match reader.owns_purchase(id).await {
+        Ok(true) => {}
+        Ok(false) => {
+            let refusal = Refusal::new(UserErrorCode::NotFound, "There is no such purchase.").at(["purchaseId"]);
+            return Ok(Err(vec![refusal]));
+        }
+        Err(Failure::Unavailable(_)) => return Ok(Err(vec![cannot_be_reached()])),
+        Err(failure) => return Err(failure),
+    }
+    let request = CancelPurchase {
+        idempotency_key: input.idempotency_key,
+        customer_id: signed_in(ctx)?.subject.clone(),
+        reason: input.reason,
+    };
+    let cancelled = match ctx.data_unchecked::<Arc<App>>().clients.cancel(id, &request).await {
+        Ok(Ok(cancelled)) => cancelled,
+        Ok(Err(refusals)) => return Ok(Err(refusals)),
+        Err(error) => return unreachable_or_broken(error).map(|refusal| Err(vec![refusal])),
+    };
+    let purchase = match cancelled.purchase {
+        Some(told) => Some(Purchase::try_from(told)?),
+        // Its submission is still on the way there, where the cancellation waits for it.
+        None => reader.submission(id).await?.map(|submission| submission.pending()).transpose()?,
+    };
+    Ok(Ok((purchase, cancelled.effects)))
+}
+
+/// The answer to a change of a product, which goes into the catalogue at once, so that who made it also reads it.
+async fn written(
+    ctx: &Context<'_>,
+    answer: Result<Result<ProductWritten, Vec<Refusal>>, ServiceError>,
+) -> Result<Option<ProductPayload>, Failure> {
+    let refusals = match answer {
+        Ok(Ok(written)) => {
+            let product = Product::try_from(written.product)?;
+            let mut connection = ctx.data_unchecked::<Arc<App>>().pool.acquire().await?;
+            catalogue::keep_newer(&mut connection, std::slice::from_ref(&product)).await?;
+            return Ok(Some(ProductPayload {
+                product: Some(ProductObject(product)),
+                user_errors: Vec::new(),
+            }));
+        }
+        Ok(Err(refusals)) => refusals,
+        Err(error) => vec![unreachable_or_broken(error)?],
+    };
+    Ok(Some(ProductPayload { product: None, user_errors: user_errors(refusals) }))
+}
+
+fn signed_in<'a>(ctx: &Context<'a>) -> Result<&'a Identity, Failure> {
+    ctx.data_unchecked::<Viewer>()
+        .identity()
+        .ok_or_else(|| Failure::Internal(anyhow::anyhow!("a guard let a viewer without identity pass")))
+}
+
+fn unreachable_or_broken(error: ServiceError) -> Result<Refusal, Failure> {
+    match Failure::from(error) {
+        Failure::Unavailable(_) => Ok(cannot_be_reached()),
+        other => Err(other),
+    }
+}
+
+fn cannot_be_reached() -> Refusal {
+    Refusal::unavailable("The service that does this does not answer. Try again with the same idempotency key.")
+}
+
+fn not_an_id(kind: &str, field: &str) -> Refusal {
+    let message = format!("This is not the id of a {kind}. Use an id as this API gave it.");
+    Refusal::new(UserErrorCode::Invalid, message).at([field])
+}

@@ -1,0 +1,128 @@
+//! What can be asked.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, InputObject, Object};
+
+use super::{
+    Node,
+    authorization::{Requires, auth},
+    failure::Failure,
+    ids::{self, Target},
+    order::{OrderObject, PaymentObject},
+    paging::{self, Page},
+    product::ProductObject,
+    purchase::PurchaseObject,
+    reader::Reader,
+    viewer::ViewerObject,
+};
+use crate::{
+    auth::{Role, Viewer},
+    domain::words::{Availability, ProductStatus},
+    store::catalogue::{Place, Selection},
+};
+
+/// Characters of a text to search for at most.
+const MAX_SEARCH_CHARACTERS: usize = 200;
+
+/// Which products to list.
+#[derive(Debug, Default, InputObject)]
+pub(crate) struct ProductFilter {
+    /// Part of the name, the stock keeping unit or the description, in any case.
+    text: Option<String>,
+    /// Only operators see others than ACTIVE.
+    status: Option<Vec<ProductStatus>>,
+    availability: Option<Vec<Availability>>,
+}
+
+/// The root of queries.
+#[derive(Debug)]
+pub(crate) struct Query;
+
+#[Object]
+impl Query {
+    /// Anything by its id; null when there is no such thing, or it is not the viewer's.
+    async fn node(&self, ctx: &Context<'_>, id: ID) -> Result<Option<Node>, Failure> {
+        let reader = ctx.data_unchecked::<Arc<Reader>>();
+        match ids::target(&id) {
+            None => Ok(None),
+            Some(Target::Product(id)) => Ok(reader.product(id).await?.map(|p| Node::Product(ProductObject(p)))),
+            Some(Target::Purchase(id)) => Ok(reader.purchase(id).await?.map(|p| Node::Purchase(PurchaseObject(p)))),
+            Some(Target::Order(purchase, id)) => {
+                let Some(purchase) = reader.purchase(purchase).await? else { return Ok(None) };
+                let Some(order) = reader.order(&purchase).await?.filter(|order| order.order_id == id) else {
+                    return Ok(None);
+                };
+                Ok(Some(Node::Order(OrderObject::of(order, PurchaseObject(purchase))?)))
+            }
+            Some(Target::Payment(purchase, id)) => {
+                let Some(purchase) = reader.purchase(purchase).await? else { return Ok(None) };
+                let payments = reader.payments(&purchase).await?;
+                let payment = payments.into_iter().find(|payment| payment.payment_id == id);
+                Ok(payment.map(PaymentObject::try_from).transpose()?.map(Node::Payment))
+            }
+        }
+    }
+
+    /// Who asks.
+    #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
+    async fn viewer(&self, ctx: &Context<'_>) -> Option<ViewerObject> {
+        ctx.data_unchecked::<Viewer>().identity().cloned().map(ViewerObject)
+    }
+
+    /// A product by its id or its stock keeping unit.
+    async fn product(
+        &self,
+        ctx: &Context<'_>,
+        id: Option<ID>,
+        sku: Option<String>,
+    ) -> Result<Option<ProductObject>, Failure> {
+        let reader = ctx.data_unchecked::<Arc<Reader>>();
+        let found = match (id, sku) {
+            (Some(id), None) => {
+                reader.product(ids::as_product(&id).ok_or_else(|| ids::not_an_id_of("product"))?).await?
+            }
+            (None, Some(sku)) => reader.product_by_sku(&sku).await?,
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(Failure::BadInput("Give either `id` or `sku`.".to_owned()));
+            }
+        };
+        Ok(found.map(ProductObject))
+    }
+
+    /// The catalogue, in the order of the stock keeping units.
+    #[graphql(complexity = "paging::cost(first, child_complexity)")]
+    async fn products(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default = 20)] first: i32,
+        after: Option<String>,
+        filter: Option<ProductFilter>,
+    ) -> Result<Page<ProductObject>, Failure> {
+        let size = paging::size(first)?;
+        let after = paging::place(after.as_deref(), read_place)?;
+        let ProductFilter { text, status, availability } = filter.unwrap_or_default();
+        if text.as_ref().is_some_and(|text| text.chars().count() > MAX_SEARCH_CHARACTERS) {
+            return Err(Failure::BadInput(format!("Search for at most {MAX_SEARCH_CHARACTERS} characters.")));
+        }
+        let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
+        let selection = Selection { text, statuses: status, availabilities: availability };
+        let reader = ctx.data_unchecked::<Arc<Reader>>();
+        let found = reader.list_products(selection, after.as_ref(), size + 1).await?;
+        Ok(paging::page(found, size, after.is_none(), |product| {
+            (format!("{}/{}", product.id, product.sku), ProductObject(product))
+        }))
+    }
+
+    /// Own purchase; another customer's id gives null, as an unknown id does.
+    #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
+    async fn purchase(&self, ctx: &Context<'_>, id: ID) -> Result<Option<PurchaseObject>, Failure> {
+        let id = ids::as_purchase(&id).ok_or_else(|| ids::not_an_id_of("purchase"))?;
+        Ok(ctx.data_unchecked::<Arc<Reader>>().purchase(id).await?.map(PurchaseObject))
+    }
+}
+
+fn read_place(text: &str) -> Option<Place> {
+    let (id, sku) = text.split_once('/')?;
+    Some(Place { sku: sku.to_owned(), id: id.parse().ok()? })
+}

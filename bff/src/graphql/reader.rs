@@ -1,0 +1,294 @@
+//! Every read of a request: batched, within the time limits, and only what the viewer may see.
+//!
+//! Another customer's id is answered exactly like an unknown one, also while a service is away (test
+//! `purchases::another_customers_purchase_is_like_an_unknown_one`).
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
+use contracts::{
+    http::{InventoryLevel, MAX_IDS, Movement, Order, Payment},
+    ids::{CustomerId, ProductId, PurchaseId},
+};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use crate::{
+    app::App,
+    auth::Viewer,
+    clients::ServiceError,
+    domain::{
+        product::Product,
+        purchase::Purchase,
+        words::{ProductStatus, PurchaseState},
+    },
+    store::{
+        catalogue::{self, Place, Selection},
+        submission::{self, Submission},
+    },
+};
+
+/// The reads of one request, or of one subscription.
+pub(crate) struct Reader {
+    app: Arc<App>,
+    viewer: Viewer,
+    purchases: Batched<PurchaseBatch>,
+    submissions: Batched<SubmissionBatch>,
+    orders: Batched<OrderBatch>,
+    payments: Batched<PaymentBatch>,
+    inventory: Batched<InventoryBatch>,
+    products: Batched<ProductBatch>,
+}
+
+type Batched<L> = DataLoader<L, HashMapCache>;
+
+impl Reader {
+    /// For one request: what was read once is not read again.
+    pub fn for_request(app: &Arc<App>, viewer: &Viewer) -> Self {
+        Self {
+            app: app.clone(),
+            viewer: viewer.clone(),
+            purchases: batched(PurchaseBatch(app.clone())),
+            submissions: batched(SubmissionBatch(app.clone())),
+            orders: batched(OrderBatch(app.clone())),
+            payments: batched(PaymentBatch(app.clone())),
+            inventory: batched(InventoryBatch(app.clone())),
+            products: batched(ProductBatch(app.clone())),
+        }
+    }
+
+    /// For a subscription, which outlives what it reads: batched, but nothing is kept.
+    pub fn for_subscription(app: &Arc<App>, viewer: &Viewer) -> Self {
+        let reader = Self::for_request(app, viewer);
+        reader.purchases.enable_all_cache(false);
+        reader.submissions.enable_all_cache(false);
+        reader.orders.enable_all_cache(false);
+        reader.payments.enable_all_cache(false);
+        reader.inventory.enable_all_cache(false);
+        reader.products.enable_all_cache(false);
+        reader
+    }
+
+    /// A purchase that the viewer may see, as purchase-manager knows it. Before that knows it, or while that is away and
+    /// has not acknowledged it, as it was submitted.
+    ///
+    /// # Errors
+    /// [`Failure::Unavailable`] when purchase-manager is away and the purchase has moved on since it was submitted.
+    pub async fn purchase(&self, id: PurchaseId) -> Result<Option<Arc<Purchase>>, Failure> {
+        if self.viewer.identity().is_none() {
+            return Ok(None);
+        }
+        let asked = self.purchases.load_one(id).await;
+        let away = match asked {
+            Ok(Some(known)) => return Ok(Some(known).filter(|p| self.viewer.may_see(&p.customer))),
+            Ok(None) => None,
+            Err(away @ ServiceError::Away { .. }) => Some(away),
+            Err(broken @ ServiceError::Broken { .. }) => return Err(broken.into()),
+        };
+        let submitted = self.submissions.load_one(id).await?.filter(|s| self.viewer.may_see(&s.customer));
+        match (submitted, away) {
+            (Some(submission), Some(away)) if submission.acknowledged => Err(away.into()),
+            (Some(submission), _) => Ok(Some(Arc::new(submission.pending()?))),
+            (None, Some(away)) => Err(away.into()),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// The viewer's own purchases, newest first, older than `before`: what purchase-manager knows, and what it does not
+    /// know yet. At most `limit`; all states when none is named.
+    pub async fn purchases_of_viewer(
+        &self,
+        before: Option<PurchaseId>,
+        limit: i64,
+        states: &[PurchaseState],
+    ) -> Result<Vec<Arc<Purchase>>, Failure> {
+        let Some(identity) = self.viewer.identity() else { return Ok(Vec::new()) };
+        let told = self.app.clients.purchases_of(&identity.subject, before, limit, states).await?;
+        let mut found = HashMap::new();
+        for purchase in told {
+            let purchase = Arc::new(Purchase::try_from(purchase)?);
+            found.insert(purchase.id, purchase);
+        }
+        let open = submission::open_of(&self.app.pool, &identity.subject, before, limit).await?;
+        for submission in open {
+            if found.contains_key(&submission.purchase) {
+                continue;
+            }
+            // It may be known there in a state that was not asked for: its event is still on the way here.
+            let current = match self.purchases.load_one(submission.purchase).await? {
+                Some(known) => known,
+                None => Arc::new(submission.pending()?),
+            };
+            if states.is_empty() || states.contains(&current.state) {
+                found.insert(current.id, current);
+            }
+        }
+        let mut all: Vec<_> = found.into_values().collect();
+        all.sort_unstable_by_key(|purchase| std::cmp::Reverse(purchase.id));
+        all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(all)
+    }
+
+    /// Whether the purchase is the viewer's own, by its submission, or else by purchase-manager.
+    pub async fn owns_purchase(&self, id: PurchaseId) -> Result<bool, Failure> {
+        let owner: Option<CustomerId> = match self.submissions.load_one(id).await? {
+            Some(submission) => Some(submission.customer),
+            None => self.purchases.load_one(id).await?.map(|purchase| purchase.customer.clone()),
+        };
+        Ok(owner.is_some_and(|owner| self.viewer.owns(&owner)))
+    }
+
+    /// What was submitted, if it is still kept.
+    pub async fn submission(&self, id: PurchaseId) -> Result<Option<Submission>, Failure> {
+        Ok(self.submissions.load_one(id).await?)
+    }
+
+    /// The order of a purchase that the viewer may see.
+    pub async fn order(&self, purchase: &Purchase) -> Result<Option<Order>, Failure> {
+        Ok(self.orders.load_one(purchase.id).await?)
+    }
+
+    /// The payments of a purchase that the viewer may see.
+    pub async fn payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Failure> {
+        Ok(self.payments.load_one(purchase.id).await?.unwrap_or_default())
+    }
+
+    /// A product that the viewer may see.
+    pub async fn product(&self, id: ProductId) -> Result<Option<Product>, Failure> {
+        Ok(self.products.load_one(id).await?.filter(|product| self.may_see(product)))
+    }
+
+    /// The product with a stock keeping unit, if the viewer may see it.
+    pub async fn product_by_sku(&self, sku: &str) -> Result<Option<Product>, Failure> {
+        let found = catalogue::by_sku(&self.app.pool, sku).await?;
+        Ok(found.filter(|product| self.may_see(product)))
+    }
+
+    /// Products in the order of their stock keeping units. Only operators see what is not on sale.
+    pub async fn list_products(
+        &self,
+        mut selection: Selection,
+        after: Option<&Place>,
+        limit: i64,
+    ) -> Result<Vec<Product>, Failure> {
+        if !self.viewer.is_operator() {
+            let wanted = selection.statuses.is_none_or(|all| all.contains(&ProductStatus::Active));
+            selection.statuses = Some(if wanted { vec![ProductStatus::Active] } else { Vec::new() });
+        }
+        Ok(catalogue::list(&self.app.pool, &selection, after, limit).await?)
+    }
+
+    /// The stock of a product.
+    pub async fn inventory(&self, product: ProductId) -> Result<Option<InventoryLevel>, Failure> {
+        Ok(self.inventory.load_one(product).await?)
+    }
+
+    /// A product's stock movements, newest first, older than `before`.
+    pub async fn movements(
+        &self,
+        product: ProductId,
+        before: Option<Uuid>,
+        limit: i64,
+    ) -> Result<Vec<Movement>, Failure> {
+        Ok(self.app.clients.movements(product, before, limit).await?)
+    }
+
+    fn may_see(&self, product: &Product) -> bool {
+        match product.status {
+            ProductStatus::Active => true,
+            ProductStatus::Draft | ProductStatus::Archived => self.viewer.is_operator(),
+        }
+    }
+}
+
+fn batched<L>(loader: L) -> Batched<L> {
+    DataLoader::with_cache(loader, tokio::spawn, HashMapCache::default())
+}
+
+struct PurchaseBatch(Arc<App>);
+struct SubmissionBatch(Arc<App>);
+struct OrderBatch(Arc<App>);
+struct PaymentBatch(Arc<App>);
+struct InventoryBatch(Arc<App>);
+struct ProductBatch(Arc<App>);
+
+impl Loader<PurchaseId> for PurchaseBatch {
+    type Value = Arc<Purchase>;
+    type Error = ServiceError;
+
+    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for part in ids.chunks(MAX_IDS) {
+            for told in self.0.clients.purchases(part).await? {
+                let purchase = Purchase::try_from(told).map_err(|error| ServiceError::Broken {
+                    service: "purchase-manager",
+                    reason: error.to_string(),
+                })?;
+                found.insert(purchase.id, Arc::new(purchase));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<PurchaseId> for SubmissionBatch {
+    type Value = Submission;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
+        let found = submission::by_purchases(&self.0.pool, ids).await?;
+        Ok(found.into_iter().map(|submission| (submission.purchase, submission)).collect())
+    }
+}
+
+impl Loader<PurchaseId> for OrderBatch {
+    type Value = Order;
+    type Error = ServiceError;
+
+    async fn load(&self, purchases: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
+        let mut found = HashMap::with_capacity(purchases.len());
+        for part in purchases.chunks(MAX_IDS) {
+            let orders = self.0.clients.orders(part).await?;
+            found.extend(orders.into_iter().map(|order| (order.purchase_id, order)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<PurchaseId> for PaymentBatch {
+    type Value = Vec<Payment>;
+    type Error = ServiceError;
+
+    async fn load(&self, purchases: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
+        let mut found: HashMap<_, Vec<_>> = HashMap::with_capacity(purchases.len());
+        for part in purchases.chunks(MAX_IDS) {
+            for payment in self.0.clients.payments(part).await? {
+                found.entry(payment.purchase_id).or_default().push(payment);
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<ProductId> for InventoryBatch {
+    type Value = InventoryLevel;
+    type Error = ServiceError;
+
+    async fn load(&self, products: &[ProductId]) -> Result<HashMap<ProductId, Self::Value>, Self::Error> {
+        let mut found = HashMap::with_capacity(products.len());
+        for part in products.chunks(MAX_IDS) {
+            let levels = self.0.clients.inventory(part).await?;
+            found.extend(levels.into_iter().map(|level| (level.product_id, level)));
+        }
+        Ok(found)
+    }
+}
+
+impl Loader<ProductId> for ProductBatch {
+    type Value = Product;
+    type Error = Arc<sqlx::Error>;
+
+    async fn load(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Self::Value>, Self::Error> {
+        Ok(catalogue::by_ids(&self.0.pool, ids).await?)
+    }
+}

@@ -1,0 +1,4 @@
+//! All SQL of this service.
+
+pub(crate) mod catalogue;
+pub(crate) mod submission;

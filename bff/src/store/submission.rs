@@ -1,0 +1,287 @@
+//! Purchases that were accepted here.
+
+use chrono::{DateTime, Utc};
+use contracts::{
+    ids::{CustomerId, PurchaseId},
+    money::{Currency, Money},
+    purchase_manager::{PurchaseLine, SubmitPurchase},
+};
+use sqlx::{PgConnection, PgPool, types::Json};
+use uuid::Uuid;
+
+use crate::domain::{
+    NotUnderstood,
+    purchase::{Line, Purchase},
+    words::PurchaseState,
+};
+
+/// Pause before the first re-send, in seconds; every further one is twice as long. Well above what an acknowledgement
+/// takes when everything runs, so that a backlog is not amplified.
+const FIRST_PAUSE_SECONDS: f64 = 10.0;
+/// The longest pause between two sends, in seconds.
+const LONGEST_PAUSE_SECONDS: f64 = 60.0;
+/// How long the key of an acknowledged submission is kept, in seconds: 24 hours.
+const KEPT_SECONDS: f64 = 86_400.0;
+
+/// An accepted purchase.
+#[derive(Debug, Clone)]
+pub(crate) struct Submission {
+    pub purchase: PurchaseId,
+    pub customer: CustomerId,
+    pub request_hash: Vec<u8>,
+    pub reference: String,
+    pub lines: Vec<PurchaseLine>,
+    pub total: Money,
+    pub payment_method_token: String,
+    pub home_delivery: bool,
+    pub note: Option<String>,
+    pub submitted_at: DateTime<Utc>,
+    /// The `traceparent` of the request.
+    pub trace: String,
+    /// Whether purchase-manager is known to have it.
+    pub acknowledged: bool,
+}
+
+impl Submission {
+    /// The command that starts its saga.
+    pub fn command(&self) -> SubmitPurchase {
+        SubmitPurchase {
+            purchase_id: self.purchase,
+            customer_id: self.customer.clone(),
+            reference: self.reference.clone(),
+            lines: self.lines.clone(),
+            currency: self.total.currency,
+            total_minor: self.total.minor,
+            payment_method_token: self.payment_method_token.clone(),
+            home_delivery: self.home_delivery,
+            note: self.note.clone(),
+            submitted_at: self.submitted_at.timestamp_micros(),
+        }
+    }
+
+    /// What its customer sees before purchase-manager has told of it.
+    ///
+    /// # Errors
+    /// When a line's total leaves 64 bits, which pricing excludes.
+    pub fn pending(&self) -> Result<Purchase, NotUnderstood> {
+        let currency = self.total.currency;
+        Ok(Purchase {
+            id: self.purchase,
+            customer: self.customer.clone(),
+            reference: self.reference.clone(),
+            version: 0,
+            state: PurchaseState::Pending,
+            lines: self.lines.iter().map(|line| Line::of(line.clone(), currency)).collect::<Result<_, _>>()?,
+            total: self.total,
+            home_delivery: self.home_delivery,
+            steps: Vec::new(),
+            failure: None,
+            created_at: self.submitted_at,
+            updated_at: self.submitted_at,
+        })
+    }
+}
+
+struct Row {
+    purchase_id: Uuid,
+    customer_id: String,
+    request_hash: Vec<u8>,
+    reference: String,
+    lines: Json<Vec<PurchaseLine>>,
+    currency: String,
+    total_minor: i64,
+    payment_method_token: String,
+    home_delivery: bool,
+    note: Option<String>,
+    submitted_at: DateTime<Utc>,
+    trace: String,
+    acknowledged: bool,
+}
+
+impl Row {
+    fn submission(self) -> Result<Submission, sqlx::Error> {
+        let currency: Currency = self.currency.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        Ok(Submission {
+            purchase: PurchaseId(self.purchase_id),
+            customer: CustomerId(self.customer_id),
+            request_hash: self.request_hash,
+            reference: self.reference,
+            lines: self.lines.0,
+            total: Money::new(self.total_minor, currency),
+            payment_method_token: self.payment_method_token,
+            home_delivery: self.home_delivery,
+            note: self.note,
+            submitted_at: self.submitted_at,
+            trace: self.trace,
+            acknowledged: self.acknowledged,
+        })
+    }
+}
+
+/// The submission of a customer with this key.
+pub(crate) async fn by_key(
+    pool: &PgPool,
+    customer: &CustomerId,
+    key: Uuid,
+) -> Result<Option<Submission>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select purchase_id, customer_id, request_hash, reference, lines as "lines: Json<Vec<PurchaseLine>>",
+                  currency, total_minor, payment_method_token, home_delivery, note, submitted_at, trace,
+                  acknowledged_at is not null as "acknowledged!"
+           from submission where customer_id = $1 and idempotency_key = $2"#,
+        customer.0,
+        key
+    )
+    .fetch_optional(pool)
+    .await?;
+    row.map(Row::submission).transpose()
+}
+
+/// The submissions of these purchases; unknown ones are absent.
+pub(crate) async fn by_purchases(pool: &PgPool, ids: &[PurchaseId]) -> Result<Vec<Submission>, sqlx::Error> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select purchase_id, customer_id, request_hash, reference, lines as "lines: Json<Vec<PurchaseLine>>",
+                  currency, total_minor, payment_method_token, home_delivery, note, submitted_at, trace,
+                  acknowledged_at is not null as "acknowledged!"
+           from submission where purchase_id = any($1)"#,
+        &ids
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::submission).collect()
+}
+
+/// A customer's submissions that are not acknowledged, newest first, older than `before`.
+pub(crate) async fn open_of(
+    pool: &PgPool,
+    customer: &CustomerId,
+    before: Option<PurchaseId>,
+    limit: i64,
+) -> Result<Vec<Submission>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select purchase_id, customer_id, request_hash, reference, lines as "lines: Json<Vec<PurchaseLine>>",
+                  currency, total_minor, payment_method_token, home_delivery, note, submitted_at, trace,
+                  acknowledged_at is not null as "acknowledged!"
+           from submission
+           where customer_id = $1 and acknowledged_at is null and ($2::uuid is null or purchase_id < $2)
+           order by purchase_id desc limit $3"#,
+        customer.0,
+        before.map(|id| id.0),
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::submission).collect()
+}
+
+/// Inserts a submission and gives its time by PostgreSQL's clock; none when the customer's key is taken. Waits for a
+/// transaction that is about to take the same key.
+pub(crate) async fn insert(
+    connection: &mut PgConnection,
+    submission: &Submission,
+    key: Uuid,
+) -> Result<Option<DateTime<Utc>>, sqlx::Error> {
+    sqlx::query_scalar!(
+        "insert into submission (purchase_id, customer_id, idempotency_key, request_hash, reference, lines, currency,
+                                 total_minor, payment_method_token, home_delivery, note, trace, next_send_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12,
+                 now() + make_interval(secs => $13 * (1 + random() / 10)))
+         on conflict on constraint submission_key do nothing
+         returning submitted_at",
+        submission.purchase.0,
+        submission.customer.0,
+        key,
+        submission.request_hash,
+        submission.reference,
+        Json(&submission.lines) as _,
+        submission.total.currency.as_str(),
+        submission.total.minor,
+        submission.payment_method_token,
+        submission.home_delivery,
+        submission.note,
+        submission.trace,
+        FIRST_PAUSE_SECONDS
+    )
+    .fetch_optional(connection)
+    .await
+}
+
+/// Locks up to `limit` submissions that are due to be sent again and puts them off to their next time. Those whose last
+/// send is still in the outbox are put off without being counted; the others are returned, to be sent in this
+/// transaction.
+pub(crate) async fn take_due(
+    connection: &mut PgConnection,
+    topic: &str,
+    limit: i64,
+) -> Result<Vec<Submission>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"with due as (
+               select purchase_id,
+                      exists (select from outbox o
+                              where o.aggregatetype = $1 and o.aggregateid = s.purchase_id::text) as waiting
+               from submission s
+               where acknowledged_at is null and next_send_at <= now()
+               order by next_send_at
+               limit $2
+               for update skip locked
+           ), put_off as (
+               update submission s
+               set attempts = s.attempts + case when due.waiting then 0 else 1 end,
+                   sent_at = case when due.waiting then s.sent_at else now() end,
+                   next_send_at = now() + make_interval(secs =>
+                       least($3 * power(2, least(s.attempts, 10)), $4) * (1 + random() / 10))
+               from due
+               where s.purchase_id = due.purchase_id
+               returning s.*, due.waiting
+           )
+           select purchase_id, customer_id, request_hash, reference, lines as "lines: Json<Vec<PurchaseLine>>",
+                  currency, total_minor, payment_method_token, home_delivery, note, submitted_at, trace,
+                  acknowledged_at is not null as "acknowledged!"
+           from put_off where not waiting
+           order by purchase_id"#,
+        topic,
+        limit,
+        FIRST_PAUSE_SECONDS,
+        LONGEST_PAUSE_SECONDS
+    )
+    .fetch_all(connection)
+    .await?;
+    rows.into_iter().map(Row::submission).collect()
+}
+
+/// Notes that purchase-manager has these purchases. Locks in the order of the ids.
+pub(crate) async fn acknowledge(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "with heard as (
+             select purchase_id from submission
+             where purchase_id = any($1) and acknowledged_at is null
+             order by purchase_id
+             for update
+         )
+         update submission s set acknowledged_at = now(), expires_at = now() + make_interval(secs => $2)
+         from heard where s.purchase_id = heard.purchase_id",
+        ids,
+        KEPT_SECONDS
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// Deletes up to `limit` submissions whose time is over, and says how many there were.
+pub(crate) async fn delete_expired(pool: &PgPool, limit: i64) -> Result<u64, sqlx::Error> {
+    let deleted = sqlx::query!(
+        "delete from submission where purchase_id in (
+             select purchase_id from submission where expires_at <= now()
+             order by expires_at limit $1 for update skip locked)",
+        limit
+    )
+    .execute(pool)
+    .await?;
+    Ok(deleted.rows_affected())
+}

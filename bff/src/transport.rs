@@ -1,0 +1,65 @@
+//! How requests come in and answers go out: GraphQL over HTTP and over WebSocket.
+//!
+//! Our own handlers instead of the library's axum service, which runs mutations over GET and for content types that any
+//! page may send, and closes WebSockets with other codes than the protocol says.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`http`] | GraphQL over HTTP: <https://graphql.github.io/graphql-over-http/draft/> |
+//! | [`negotiate`] | which media type is answered |
+//! | [`websocket`] | graphql-transport-ws: <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md> |
+//! | [`limits`] | what one request may ask for |
+//! | [`execute`] | from a request to its answer, the same for both ways |
+//! | [`playground`] | a page to try things out |
+
+mod execute;
+mod http;
+mod limits;
+mod negotiate;
+mod playground;
+mod websocket;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    routing::{any, get},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{app::App, auth::Authenticator, graphql::Edge};
+
+/// Bytes of one request, or of one WebSocket message, at most.
+const MAX_REQUEST_BYTES: usize = 256 * 1024;
+
+/// What the handlers share.
+#[derive(Clone)]
+pub(crate) struct Transport {
+    pub edge: Edge,
+    pub app: Arc<App>,
+    pub authenticator: Authenticator,
+    /// Origins, besides our own, whose pages may open WebSockets.
+    pub allowed_origins: Arc<[String]>,
+    /// The WebSockets that are open, to be closed in an orderly way.
+    pub sockets: TaskTracker,
+    pub shutdown: CancellationToken,
+}
+
+impl Transport {
+    /// The routes of the edge.
+    pub fn routes(self) -> Router {
+        Router::new()
+            .route("/graphql", any(http::handle))
+            .route("/graphql/ws", get(websocket::upgrade))
+            .with_state(self)
+            .merge(playground::routes())
+    }
+
+    /// Resolves after `shutdown`, when every WebSocket is closed.
+    pub async fn closed(sockets: TaskTracker, shutdown: CancellationToken) -> anyhow::Result<()> {
+        shutdown.cancelled().await;
+        sockets.close();
+        sockets.wait().await;
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! From a request to its answer, the same for both ways of coming in.
+
+use std::{sync::Arc, time::Duration};
+
+use async_graphql::{
+    ErrorExtensionValues, Request, Response, ServerError, Value,
+    parser::types::{DocumentOperations, OperationType},
+};
+use contracts::trace::TraceContext;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::{Transport, limits};
+use crate::{
+    auth::{TokenError, Viewer},
+    graphql::{Code, Reader, RequestTrace},
+};
+
+/// The longest that a query or mutation may take. Every call to a service ends within 2 s; this bounds their sum.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// The library's words for a query over the complexity limit, which has no other mark.
+const TOO_COMPLEX: &str = "Query is too complex.";
+
+/// A request as it is sent, the same in a body, in a query string and in a WebSocket message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Asked {
+    pub query: String,
+    pub operation_name: Option<String>,
+    pub variables: Option<Map<String, Json>>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "read so that anything but an object is refused, as the specification asks")]
+    pub extensions: Option<Map<String, Json>>,
+}
+
+/// A request that can be carried out: parsed, and within the limits.
+pub(crate) struct Prepared {
+    pub request: Request,
+    pub operation: OperationType,
+}
+
+/// Who sends a request, and how it is known to us.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub viewer: Viewer,
+    pub trace: TraceContext,
+    /// For the log and for support.
+    pub request_id: Uuid,
+}
+
+/// Parses a request, checks its limits, and finds the operation that is meant.
+pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
+    let variables = asked.variables.map_or(Json::Null, Json::Object);
+    let mut request = Request::new(asked.query).variables(async_graphql::Variables::from_json(variables));
+    if let Some(name) = asked.operation_name.filter(|name| !name.is_empty()) {
+        request = request.operation_name(name);
+    }
+    let name = request.operation_name.clone();
+    let document = request.parsed_query().map_err(|error| coded(error, Code::BadUserInput))?;
+    limits::check(document).map_err(|error| {
+        let code = match error {
+            limits::TooMuch::Circle(_) => Code::BadUserInput,
+            limits::TooMuch::Depth
+            | limits::TooMuch::Fields
+            | limits::TooMuch::RootFields
+            | limits::TooMuch::Operations => Code::CostExceeded,
+        };
+        error_with(code, &error.to_string())
+    })?;
+    let meant = match (&document.operations, name) {
+        (DocumentOperations::Single(operation), None) => Some(operation),
+        (DocumentOperations::Multiple(all), Some(name)) => all.get(name.as_str()),
+        (DocumentOperations::Multiple(all), None) if all.len() == 1 => all.values().next(),
+        (DocumentOperations::Single(_), Some(_)) | (DocumentOperations::Multiple(_), None) => None,
+    };
+    match meant.map(|operation| operation.node.ty) {
+        Some(operation) => Ok(Prepared { request, operation }),
+        None => Err(error_with(
+            Code::BadUserInput,
+            "`operationName` must name one of the document's operations, and may be left out only if it has just one.",
+        )),
+    }
+}
+
+/// Carries out a query or a mutation within the time limit.
+pub(crate) async fn run(transport: &Transport, caller: &Caller, request: Request) -> Response {
+    let reader = Arc::new(Reader::for_request(&transport.app, &caller.viewer));
+    let request = with_data(request, caller, reader);
+    let response = match tokio::time::timeout(LIMIT, transport.edge.execute(request)).await {
+        Ok(response) => response,
+        Err(_) => Response::from_errors(vec![error_with(
+            Code::Timeout,
+            "This took too long and was given up. What a mutation changes may have happened: send it again with the same idempotency key.",
+        )]),
+    };
+    finished(response, caller)
+}
+
+/// Adds to a request what the resolvers need.
+pub(crate) fn with_data(request: Request, caller: &Caller, reader: Arc<Reader>) -> Request {
+    request.data(caller.viewer.clone()).data(RequestTrace(caller.trace)).data(reader)
+}
+
+/// Gives every error its code: what has none comes from the library, which only speaks of the request. Our own faults
+/// get the request's id.
+pub(crate) fn finished(mut response: Response, caller: &Caller) -> Response {
+    for error in &mut response.errors {
+        let too_complex = error.message == TOO_COMPLEX;
+        let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
+        if extensions.get("code").is_none() {
+            let code = if too_complex { Code::CostExceeded } else { Code::BadUserInput };
+            extensions.set("code", code.as_str());
+        }
+        if extensions.get("code") == Some(&Value::from(Code::Internal.as_str())) {
+            extensions.set("requestId", caller.request_id.to_string());
+        }
+    }
+    response
+}
+
+/// An error of a request as a whole.
+pub(crate) fn error_with(code: Code, message: &str) -> ServerError {
+    coded(ServerError::new(message, None), code)
+}
+
+fn coded(mut error: ServerError, code: Code) -> ServerError {
+    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", code.as_str());
+    error
+}
+
+/// What a client is told about its token.
+pub(crate) fn token_error(error: &TokenError) -> ServerError {
+    let code = match error {
+        TokenError::IssuerAway => Code::Unavailable,
+        TokenError::NotBearer
+        | TokenError::Malformed
+        | TokenError::Algorithm
+        | TokenError::Key
+        | TokenError::Expired
+        | TokenError::NotYet
+        | TokenError::Issuer
+        | TokenError::Audience
+        | TokenError::Claim(_) => Code::Unauthenticated,
+    };
+    error_with(code, &error.to_string())
+}
+
+/// The token of an `Authorization` value.
+pub(crate) fn bearer(value: &str) -> Result<&str, TokenError> {
+    match value.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(token.trim())
+        }
+        Some(_) | None => Err(TokenError::NotBearer),
+    }
+}

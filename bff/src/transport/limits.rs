@@ -1,0 +1,159 @@
+//! What one request may ask for, found before it is validated.
+//!
+//! Counted with every fragment unfolded, each fragment looked at once, so that neither a small text that unfolds into a
+//! huge one nor a circle costs anything. The complexity limit of the schema comes on top and knows page sizes.
+
+use std::collections::HashMap;
+
+use async_graphql::{
+    Name, Positioned,
+    parser::types::{ExecutableDocument, FragmentDefinition, Selection, SelectionSet},
+};
+
+/// Fields of the longest way down. Introspection is exempt: its standard query goes deeper than any of ours.
+const MAX_DEPTH: usize = 12;
+/// Fields altogether.
+const MAX_FIELDS: usize = 1_500;
+/// Fields at the root of an operation: each may be a whole query of its own.
+const MAX_ROOT_FIELDS: usize = 20;
+/// Operations in one document.
+const MAX_OPERATIONS: usize = 10;
+
+/// A request asks for too much. The text says how much would do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TooMuch {
+    #[error("The query is nested deeper than {MAX_DEPTH} fields. Ask in several requests.")]
+    Depth,
+    #[error("The query has more than {MAX_FIELDS} fields. Ask in several requests.")]
+    Fields,
+    #[error("The query has more than {MAX_ROOT_FIELDS} fields at its root. Ask in several requests.")]
+    RootFields,
+    #[error("The document has more than {MAX_OPERATIONS} operations. Send the one that is meant.")]
+    Operations,
+    #[error("The fragment `{0}` contains itself.")]
+    Circle(Name),
+}
+
+/// How much a selection asks for.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    depth: usize,
+    fields: usize,
+    /// Fields of the selection itself, fragments unfolded.
+    own: usize,
+}
+
+enum Looked {
+    /// Being looked at: to meet it again is a circle.
+    Open,
+    Done(Extent),
+}
+
+/// Checks every operation of a document.
+pub(crate) fn check(document: &ExecutableDocument) -> Result<(), TooMuch> {
+    if document.operations.iter().count() > MAX_OPERATIONS {
+        return Err(TooMuch::Operations);
+    }
+    let mut counter = Counter { fragments: &document.fragments, looked: HashMap::new() };
+    for (_, operation) in document.operations.iter() {
+        let extent = counter.selection(&operation.node.selection_set.node)?;
+        if extent.depth > MAX_DEPTH {
+            return Err(TooMuch::Depth);
+        }
+        if extent.fields > MAX_FIELDS {
+            return Err(TooMuch::Fields);
+        }
+        if extent.own > MAX_ROOT_FIELDS {
+            return Err(TooMuch::RootFields);
+        }
+    }
+    Ok(())
+}
+
+struct Counter<'d> {
+    fragments: &'d HashMap<Name, Positioned<FragmentDefinition>>,
+    looked: HashMap<&'d Name, Looked>,
+}
+
+impl<'d> Counter<'d> {
+    /// The recursion is bounded: the parser refuses what is nested deeper than 64, and a fragment is entered once.
+    fn selection(&mut self, set: &'d SelectionSet) -> Result<Extent, TooMuch> {
+        let mut whole = Extent::default();
+        for item in &set.items {
+            let part = match &item.node {
+                Selection::Field(field) => {
+                    let below = self.selection(&field.node.selection_set.node)?;
+                    let introspects = field.node.name.node.starts_with("__");
+                    Extent {
+                        depth: if introspects { 1 } else { below.depth + 1 },
+                        fields: below.fields.saturating_add(1),
+                        own: 1,
+                    }
+                }
+                Selection::InlineFragment(fragment) => self.selection(&fragment.node.selection_set.node)?,
+                Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
+            };
+            whole.depth = whole.depth.max(part.depth);
+            whole.fields = whole.fields.saturating_add(part.fields);
+            whole.own = whole.own.saturating_add(part.own);
+        }
+        Ok(whole)
+    }
+
+    fn fragment(&mut self, name: &'d Name) -> Result<Extent, TooMuch> {
+        match self.looked.get(name) {
+            Some(Looked::Done(extent)) => return Ok(*extent),
+            Some(Looked::Open) => return Err(TooMuch::Circle(name.clone())),
+            None => {}
+        }
+        // An unknown fragment is the validation's to refuse.
+        let Some(fragment) = self.fragments.get(name) else { return Ok(Extent::default()) };
+        self.looked.insert(name, Looked::Open);
+        let extent = self.selection(&fragment.node.selection_set.node)?;
+        self.looked.insert(name, Looked::Done(extent));
+        Ok(extent)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_graphql::parser::parse_query;
+
+    use super::*;
+
+    fn checked(query: &str) -> Result<(), TooMuch> {
+        check(&parse_query(query).unwrap())
+    }
+
+    #[test]
+    fn depth_is_limited_but_not_for_introspection() {
+        let nested = |outer: &str, depth: usize| format!("{{ {outer} {} }}", "{ a ".repeat(depth) + &"}".repeat(depth));
+        assert_eq!(checked(&nested("a", 11)), Ok(()));
+        assert_eq!(checked(&nested("a", 12)), Err(TooMuch::Depth));
+        assert_eq!(checked(&nested("__schema", 20)), Ok(()));
+    }
+
+    #[test]
+    fn a_small_text_that_unfolds_into_a_huge_one_is_refused_at_once() {
+        let mut bomb = "{ a { ...f0 } }".to_owned();
+        for level in 0..60 {
+            bomb.push_str(&format!(" fragment f{level} on T {{ ...f{next} ...f{next} }}", next = level + 1));
+        }
+        bomb.push_str(" fragment f60 on T { a }");
+        assert_eq!(checked(&bomb), Err(TooMuch::Fields));
+    }
+
+    #[test]
+    fn a_circle_of_fragments_is_refused() {
+        let circle = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
+        assert_eq!(checked(circle), Err(TooMuch::Circle(Name::new("a"))));
+    }
+
+    #[test]
+    fn root_fields_and_operations_are_limited() {
+        let aliases: String = (0..21).map(|n| format!("a{n}: a ")).collect();
+        assert_eq!(checked(&format!("{{ {aliases} }}")), Err(TooMuch::RootFields));
+        let operations: String = (0..11).map(|n| format!("query q{n} {{ a }} ")).collect();
+        assert_eq!(checked(&operations), Err(TooMuch::Operations));
+    }
+}

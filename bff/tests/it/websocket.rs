@@ -1,0 +1,213 @@
+use std::time::Duration;
+
+use contracts::{ids::PurchaseId, topics::PURCHASE_EVENTS};
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::{net::TcpStream, time::timeout};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
+};
+
+use crate::edge::{Around, Edge, SOON, answer, know_nothing, purchase, purchase_id};
+
+const FOLLOW: &str = "subscription ($id: ID!) { purchaseUpdated(id: $id) { version state } }";
+
+struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Client {
+    async fn open(edge: &Edge) -> Self {
+        Self::with(edge, "graphql-transport-ws", None).await.unwrap()
+    }
+
+    async fn with(edge: &Edge, protocol: &'static str, origin: Option<&'static str>) -> Result<Self, u16> {
+        let mut request = edge.url("/graphql/ws").replace("http", "ws").into_client_request().unwrap();
+        let headers = request.headers_mut();
+        headers.insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
+        if let Some(origin) = origin {
+            headers.insert("origin", HeaderValue::from_static(origin));
+        }
+        match connect_async(request).await {
+            Ok((socket, _)) => Ok(Self(socket)),
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => Err(response.status().as_u16()),
+            // The client library insists on the protocol it asked for.
+            Err(_) => Err(0),
+        }
+    }
+
+    async fn initialized(edge: &Edge, token: &str) -> Self {
+        let mut client = Self::open(edge).await;
+        client.say(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } })).await;
+        assert_eq!(client.hear().await["type"], "connection_ack");
+        client
+    }
+
+    async fn say(&mut self, message: Value) {
+        self.0.send(Message::text(message.to_string())).await.unwrap();
+    }
+
+    async fn follow(&mut self, id: &str, purchase: PurchaseId) {
+        let payload = json!({ "query": FOLLOW, "variables": { "id": purchase_id(purchase) } });
+        self.say(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+    }
+
+    async fn next(&mut self) -> Message {
+        timeout(SOON, self.0.next()).await.expect("the edge answers in time").unwrap().unwrap()
+    }
+
+    async fn hear(&mut self) -> Value {
+        match self.next().await {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("a text was expected, not {other:?}"),
+        }
+    }
+
+    /// The version and state of the next update.
+    async fn update(&mut self) -> (i64, String) {
+        let message = self.hear().await;
+        assert_eq!(message["type"], "next", "{message}");
+        let update = &message["payload"]["data"]["purchaseUpdated"];
+        (update["version"].as_i64().unwrap(), update["state"].as_str().unwrap().to_owned())
+    }
+
+    async fn close_code(&mut self) -> u16 {
+        match self.next().await {
+            Message::Close(Some(frame)) => frame.code.into(),
+            other => panic!("a close was expected, not {other:?}"),
+        }
+    }
+}
+
+async fn edge() -> Edge {
+    let around = Around::new().await.with_products(&[]).await;
+    know_nothing(&around).await;
+    around.start().await
+}
+
+#[tokio::test]
+async fn a_purchase_is_followed_from_its_current_state_to_its_end() {
+    let edge = edge().await;
+    let id = PurchaseId::fresh();
+    let told = |version, state| purchase(id, "anna", version, state);
+    answer(&edge.around.purchase_manager, "/purchases", json!({ "purchases": [told(2, "RUNNING")] })).await;
+    let mut client = Client::initialized(&edge, &edge.customer("anna")).await;
+    client.follow("1", id).await;
+    assert_eq!(client.update().await, (2, "RUNNING".to_owned()));
+    // What is not newer is dropped; each version comes once.
+    for (version, state) in [(1, "PENDING"), (2, "RUNNING"), (3, "RUNNING"), (3, "RUNNING"), (4, "COMPLETED")] {
+        edge.publish(PURCHASE_EVENTS, id.0, &told(version, state)).await;
+    }
+    assert_eq!(client.update().await, (3, "RUNNING".to_owned()));
+    assert_eq!(client.update().await, (4, "COMPLETED".to_owned()));
+    assert_eq!(client.hear().await, json!({ "id": "1", "type": "complete" }));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_lost_event_delays_an_update_and_costs_none() {
+    let edge = edge().await;
+    let id = PurchaseId::fresh();
+    let told = |version, state| json!({ "purchases": [purchase(id, "anna", version, state)] });
+    answer(&edge.around.purchase_manager, "/purchases", told(1, "RUNNING")).await;
+    let mut client = Client::initialized(&edge, &edge.customer("anna")).await;
+    client.follow("1", id).await;
+    assert_eq!(client.update().await.0, 1);
+    answer(&edge.around.purchase_manager, "/purchases", told(2, "REJECTED")).await;
+    assert_eq!(client.update().await, (2, "REJECTED".to_owned()));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn another_customers_purchase_cannot_be_followed() {
+    let edge = edge().await;
+    let id = PurchaseId::fresh();
+    let told = json!({ "purchases": [purchase(id, "anna", 2, "RUNNING")] });
+    answer(&edge.around.purchase_manager, "/purchases", told).await;
+    let mut client = Client::initialized(&edge, &edge.customer("bert")).await;
+    let mut refusals = Vec::new();
+    for followed in [id, PurchaseId::fresh()] {
+        client.follow("1", followed).await;
+        refusals.push(client.hear().await["payload"]["errors"].clone());
+        assert_eq!(client.hear().await["type"], "complete");
+    }
+    assert_eq!(refusals[0][0]["extensions"]["code"], "BAD_USER_INPUT", "{refusals:?}");
+    assert_eq!(refusals[0], refusals[1]);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn every_breach_of_the_protocol_has_its_close_code() {
+    let edge = edge().await;
+    let token = edge.customer("anna");
+    let id = PurchaseId::fresh();
+    let told = json!({ "purchases": [purchase(id, "anna", 2, "RUNNING")] });
+    answer(&edge.around.purchase_manager, "/purchases", told).await;
+
+    let mut early = Client::open(&edge).await;
+    early.follow("1", id).await;
+    assert_eq!(early.close_code().await, 4401);
+
+    let mut twice = Client::initialized(&edge, &token).await;
+    twice.say(json!({ "type": "connection_init" })).await;
+    assert_eq!(twice.close_code().await, 4429);
+
+    for wrong in [json!({ "type": "shout" }), json!(7), json!({ "type": "subscribe", "id": "1" })] {
+        let mut client = Client::initialized(&edge, &token).await;
+        client.say(wrong).await;
+        assert_eq!(client.close_code().await, 4400);
+    }
+
+    let mut same = Client::initialized(&edge, &token).await;
+    same.follow("1", id).await;
+    same.update().await;
+    same.follow("1", id).await;
+    assert_eq!(same.close_code().await, 4409);
+
+    for payload in [json!({ "Authorization": "Bearer nonsense" }), json!({ "authorization": "x" })] {
+        let mut client = Client::open(&edge).await;
+        client.say(json!({ "type": "connection_init", "payload": payload })).await;
+        assert_eq!(client.close_code().await, 4403);
+    }
+
+    let mut fine = Client::initialized(&edge, &token).await;
+    fine.say(json!({ "type": "ping" })).await;
+    assert_eq!(fine.hear().await, json!({ "type": "pong" }));
+    // An id is free again after the client has stopped its operation.
+    fine.follow("1", id).await;
+    fine.update().await;
+    fine.say(json!({ "type": "complete", "id": "1" })).await;
+    fine.follow("1", id).await;
+    fine.update().await;
+    fine.say(json!({ "type": "subscribe", "id": "2", "payload": { "query": "{ nothing }" } })).await;
+    let refused = fine.hear().await;
+    assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("2")));
+    fine.say(json!({ "type": "subscribe", "id": "3", "payload": { "query": "{ viewer { name } }" } })).await;
+    assert_eq!(fine.hear().await["payload"]["data"]["viewer"]["name"], "A Customer");
+    assert_eq!(fine.hear().await, json!({ "id": "3", "type": "complete" }));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_ends_with_its_token_and_with_the_service() {
+    let edge = edge().await;
+    let mut claims = edge.around.issuer.claims("anna", &["customer"]);
+    claims["exp"] = json!(jsonwebtoken::get_current_timestamp() + 1);
+    let mut short = Client::initialized(&edge, &edge.around.issuer.key.sign(&claims)).await;
+    assert_eq!(short.close_code().await, 4403);
+
+    let mut long = Client::initialized(&edge, &edge.customer("anna")).await;
+    let stopped = timeout(Duration::from_secs(5), edge.stop());
+    let (code, stopped) = tokio::join!(long.close_code(), stopped);
+    assert_eq!(code, 1001);
+    stopped.expect("a drain takes less than 5 s");
+}
+
+#[tokio::test]
+async fn pages_of_other_origins_cannot_open_a_socket() {
+    let edge = edge().await;
+    let open = async |origin| Client::with(&edge, "graphql-transport-ws", Some(origin)).await.err();
+    assert_eq!(open("https://evil.example").await, Some(403));
+    assert_eq!(open("https://shop.example").await, None);
+    assert!(Client::with(&edge, "graphql-ws", None).await.is_err(), "only graphql-transport-ws is spoken");
+    edge.stop().await;
+}
