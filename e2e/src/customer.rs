@@ -14,10 +14,13 @@ pub struct Customer {
     client: reqwest::Client,
 }
 
-/// What the edge tells of a purchase, in every query of these tests.
-pub const PURCHASE: &str = "id reference state version total { amount currency } \
+/// What the edge and purchase-manager tell of a purchase.
+pub const BASIC: &str = "id reference state version total { amount currency } \
     lines { quantity sku unitPrice { amount } } failure { code message step } allowedActions \
-    steps { name direction state } order { number state } payments { state amount { amount } }";
+    steps { name direction state }";
+
+/// What the participants add to it. Blank, with an error of its own, while they are away.
+pub const DETAIL: &str = "order { number state } payments { state amount { amount } }";
 
 impl Customer {
     pub(crate) fn new(http: &str, token: String) -> Self {
@@ -84,7 +87,7 @@ impl Customer {
     /// Submits a purchase and gives the whole payload.
     pub async fn submit_with(&self, key: Uuid, lines: &[(&str, i32)], method: &str) -> Value {
         let query = format!(
-            "mutation($input: SubmitPurchaseInput!) {{ submitPurchase(input: $input) {{ deduplicated purchase {{ {PURCHASE} }} userErrors {{ code message field retryable }} }} }}"
+            "mutation($input: SubmitPurchaseInput!) {{ submitPurchase(input: $input) {{ deduplicated purchase {{ {BASIC} }} userErrors {{ code message field retryable }} }} }}"
         );
         let lines: Vec<Value> =
             lines.iter().map(|(id, quantity)| json!({ "productId": id, "quantity": quantity })).collect();
@@ -105,7 +108,7 @@ impl Customer {
 
     /// The purchase as the edge tells it now; null when it is not this customer's.
     pub async fn purchase(&self, id: &str) -> Value {
-        let query = format!("query($id: ID!) {{ purchase(id: $id) {{ {PURCHASE} }} }}");
+        let query = format!("query($id: ID!) {{ purchase(id: $id) {{ {BASIC} {DETAIL} }} }}");
         self.ask(&query, json!({ "id": id })).await["data"]["purchase"].clone()
     }
 
@@ -134,7 +137,7 @@ impl Customer {
     /// # Panics
     /// When the edge refuses.
     pub async fn watch(&self, id: &str) -> Subscription {
-        let query = format!("subscription($id: ID!) {{ purchaseUpdated(id: $id) {{ {PURCHASE} }} }}");
+        let query = format!("subscription($id: ID!) {{ purchaseUpdated(id: $id) {{ {BASIC} }} }}");
         Subscription::open(&self.http, &self.token, &query, json!({ "id": id })).await
     }
 

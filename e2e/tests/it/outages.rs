@@ -49,11 +49,9 @@ async fn a_purchase_waits_for_purchase_manager() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_is_away_costs_nothing_but_time() {
-    let world = World::start().await;
+    let mut world = World::start().await;
     let alice = world.customer("alice");
     let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
-    world.info();
-    let mut world = world;
     world.system().broker().expect("embedded").down().unwrap();
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     assert_eq!(alice.purchase(&id).await["state"], "PENDING");
