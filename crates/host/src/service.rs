@@ -3,12 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use mailbox::{
-    Codec, Handler, KafkaSettings, Outbox,
-    consumer::Consumer,
-    relay::Relay,
-    tail::Tail,
-};
+use mailbox::{Codec, Handler, KafkaSettings, Outbox, consumer::Consumer, relay::Relay, tail::Tail};
 use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -56,11 +51,15 @@ impl Host {
         let front = http::Front::default();
         let mut intake = JoinSet::new();
         intake.spawn(http::serve(listener, front.clone(), shutdown.clone()));
-        let pool =
-            database::open(&config.database_url, service, config.database_connections, migrator, &shutdown)
-                .await?;
-        let codec =
-            Codec::start(&config.registry, config.registry_mode.into(), service, &shutdown).await?;
+        let pool = database::open(
+            &config.database_url,
+            service,
+            config.database_connections,
+            migrator,
+            &shutdown,
+        )
+        .await?;
+        let codec = Codec::start(&config.registry, config.registry_mode.into(), service, &shutdown).await?;
         codec.check_same_registry(&pool).await?;
         Ok(Self {
             service,
@@ -96,24 +95,34 @@ impl Host {
 
     /// Adds the service's consumer group, named `belay.<service>`.
     pub fn consume(&mut self, topics: &[&'static str], handler: impl Handler) {
-        self.add_consumer(format!("belay.{}", self.service), topics, self.kafka.clone(), handler);
+        self.add_consumer(
+            &format!("belay.{}", self.service),
+            topics,
+            self.kafka.clone(),
+            handler,
+        );
     }
 
     /// Adds a consumer group that nobody waits for, named `belay.<service>.<part>`.
     pub fn consume_in_background(&mut self, part: &str, topics: &[&'static str], handler: impl Handler) {
-        self.add_consumer(format!("belay.{}.{part}", self.service), topics, self.kafka.relaxed(), handler);
+        self.add_consumer(
+            &format!("belay.{}.{part}", self.service),
+            topics,
+            self.kafka.relaxed(),
+            handler,
+        );
     }
 
     fn add_consumer(
         &mut self,
-        group: String,
+        group: &str,
         topics: &[&'static str],
         kafka: KafkaSettings,
         handler: impl Handler,
     ) {
         let consumer = Consumer::new(
             self.service,
-            &group,
+            group,
             topics,
             kafka,
             self.pool(),
@@ -126,7 +135,12 @@ impl Host {
 
     /// Adds a live feed of `topic` for this process alone.
     pub fn tail(&mut self, topic: &'static str, each: impl Fn(mailbox::Received) + Send + Sync + 'static) {
-        let tail = Tail::new(&format!("belay.{}.live", self.service), topic, self.kafka.clone(), self.codec());
+        let tail = Tail::new(
+            &format!("belay.{}.live", self.service),
+            topic,
+            self.kafka.clone(),
+            self.codec(),
+        );
         let shutdown = self.shutdown.clone();
         self.intake.spawn(async move { tail.run(shutdown, each).await });
     }
@@ -142,7 +156,18 @@ impl Host {
     /// Opens the routes, starts the relay, and lets the service work.
     #[must_use]
     pub fn run(self, routes: Router) -> Running {
-        let Self { service, pool, outbox, kafka, relay_options, front, address, shutdown, mut intake, .. } = self;
+        let Self {
+            service,
+            pool,
+            outbox,
+            kafka,
+            relay_options,
+            front,
+            address,
+            shutdown,
+            mut intake,
+            ..
+        } = self;
         front.open(pool.clone(), routes);
         let relay_shutdown = CancellationToken::new();
         let relay = Relay::new(service, relay_options, kafka, outbox);
@@ -164,7 +189,8 @@ impl Host {
             // Drain: stop the intake, finish what is under way, then let the relay send what that wrote.
             front.drain();
             stop.cancel();
-            let drained = tokio::time::timeout(DRAIN, async { while intake.join_next().await.is_some() {} }).await;
+            let drained =
+                tokio::time::timeout(DRAIN, async { while intake.join_next().await.is_some() {} }).await;
             if drained.is_err() {
                 tracing::warn!(service, "tasks are cut off: they did not finish within {DRAIN:?}");
                 intake.abort_all();
@@ -177,7 +203,12 @@ impl Host {
             result
         });
         tracing::info!(service, %address, "ready");
-        Running { service, address, shutdown, supervisor: Some(supervisor) }
+        Running {
+            service,
+            address,
+            shutdown,
+            supervisor: Some(supervisor),
+        }
     }
 }
 
@@ -219,7 +250,9 @@ impl Running {
     /// # Errors
     /// What made a task fail.
     pub async fn ended(&mut self) -> anyhow::Result<()> {
-        let Some(supervisor) = &mut self.supervisor else { return Ok(()) };
+        let Some(supervisor) = &mut self.supervisor else {
+            return Ok(());
+        };
         let result = supervisor.await;
         self.supervisor = None;
         match result {
