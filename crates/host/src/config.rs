@@ -66,7 +66,9 @@ impl ServiceConfig {
 fn parse_property(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        Some(_) | None => Err(format!("`{text}` is not of the form name=value, such as security.protocol=ssl")),
+        Some(_) | None => Err(format!(
+            "`{text}` is not of the form name=value, such as security.protocol=ssl"
+        )),
     }
 }
 
@@ -76,7 +78,10 @@ mod tests {
 
     #[test]
     fn a_property_is_a_name_and_a_value() {
-        assert_eq!(parse_property("a.b=c=d"), Ok(("a.b".to_owned(), "c=d".to_owned())));
+        assert_eq!(
+            parse_property("a.b=c=d"),
+            Ok(("a.b".to_owned(), "c=d".to_owned()))
+        );
         assert!(parse_property("nothing").is_err());
         assert!(parse_property("=x").is_err());
     }

@@ -95,7 +95,10 @@ pub async fn open(
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
         .connect_lazy_with(options(url, service)?);
-    let other = |source| DatabaseError::Other { service: service.to_owned(), source };
+    let other = |source| DatabaseError::Other {
+        service: service.to_owned(),
+        source,
+    };
     wait_until_reachable(&pool, service, shutdown).await?;
     let version = sqlx::query!(
         r#"select current_setting('server_version_num')::integer as "number!", current_setting('server_version') as "name!""#
@@ -104,14 +107,20 @@ pub async fn open(
     .await
     .map_err(other)?;
     if version.number < OLDEST_VERSION {
-        return Err(DatabaseError::TooOld { version: version.name });
+        return Err(DatabaseError::TooOld {
+            version: version.name,
+        });
     }
     create_schema(&pool, service).await.map_err(other)?;
     let migration = |source| match source {
-        sqlx::migrate::MigrateError::VersionMissing(_) => {
-            DatabaseError::Newer { service: service.to_owned(), source }
-        }
-        source => DatabaseError::Migration { service: service.to_owned(), source },
+        sqlx::migrate::MigrateError::VersionMissing(_) => DatabaseError::Newer {
+            service: service.to_owned(),
+            source,
+        },
+        source => DatabaseError::Migration {
+            service: service.to_owned(),
+            source,
+        },
     };
     mailbox::migrate(&pool).await.map_err(migration)?;
     migrator.run(&pool).await.map_err(migration)?;
@@ -138,7 +147,11 @@ async fn wait_until_reachable(
                 reason: answer.message().to_owned(),
             });
         }
-        tracing::warn!(service, retry_in_ms = pause.as_millis(), "the database is away: {error}");
+        tracing::warn!(
+            service,
+            retry_in_ms = pause.as_millis(),
+            "the database is away: {error}"
+        );
         // Cancel-safe: nothing is under way while it waits.
         tokio::select! {
             () = shutdown.cancelled() => return Err(DatabaseError::Stopped),
@@ -158,7 +171,10 @@ async fn create_schema(pool: &PgPool, service: &str) -> Result<(), sqlx::Error> 
     .fetch_one(pool)
     .await?;
     if !exists {
-        #[expect(clippy::disallowed_methods, reason = "an identifier cannot be a parameter; the name is a constant of ours")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "an identifier cannot be a parameter; the name is a constant of ours"
+        )]
         let statement = sqlx::query(AssertSqlSafe(format!("create schema if not exists {name}")));
         statement.execute(pool).await?;
     }

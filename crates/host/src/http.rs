@@ -74,9 +74,12 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationTo
         .route("/metrics", get(metrics))
         .fallback(routes)
         .with_state(front);
-    axum::serve(listener, router.into_make_service_with_connect_info::<SocketAddr>())
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await?;
+    axum::serve(
+        listener,
+        router.into_make_service_with_connect_info::<SocketAddr>(),
+    )
+    .with_graceful_shutdown(shutdown.cancelled_owned())
+    .await?;
     Ok(())
 }
 
@@ -85,7 +88,9 @@ async fn ready(State(front): State<Front>) -> Response {
     if front.0.draining.load(Ordering::Acquire) {
         return no("draining\n");
     }
-    let (Some(pool), Some(_)) = (front.0.pool.get(), front.0.routes.get()) else { return no("starting\n") };
+    let (Some(pool), Some(_)) = (front.0.pool.get(), front.0.routes.get()) else {
+        return no("starting\n");
+    };
     match tokio::time::timeout(PROBE_TIMEOUT, pool.acquire()).await {
         Ok(Ok(_)) => "ready\n".into_response(),
         Ok(Err(_)) | Err(_) => no("the database does not answer\n"),
@@ -94,7 +99,10 @@ async fn ready(State(front): State<Front>) -> Response {
 
 async fn metrics() -> impl IntoResponse {
     let body = crate::telemetry::metrics().render();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], body)
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        body,
+    )
 }
 
 async fn routes(State(front): State<Front>, request: Request) -> Response {
