@@ -29,8 +29,14 @@ pub use self::{
 use crate::{data_dir::DataDir, output};
 
 /// The services whose databases are read.
-pub const SERVICES: [&str; 6] =
-    ["bff", "purchase-manager", "product-admin", "consolidator", "orders", "payments"];
+pub const SERVICES: [&str; 6] = [
+    "bff",
+    "purchase-manager",
+    "product-admin",
+    "consolidator",
+    "orders",
+    "payments",
+];
 
 /// Pause between the two looks: long against a transaction, short against a person's patience.
 const SECOND_LOOK_AFTER: Duration = Duration::from_secs(1);
@@ -100,7 +106,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match report(&args).await {
         Ok(report) => {
             output::result(&if args.json { report.json()? } else { report.table() })?;
-            Ok(if report.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+            Ok(if report.is_clean() {
+                ExitCode::SUCCESS
+            } else {
+                ExitCode::FAILURE
+            })
         }
         Err(error) => {
             output::note(&format!("the audit could not be made: {error:#}"));
@@ -147,7 +157,9 @@ pub async fn run_on(databases: &BTreeMap<String, String>, options: &Options) -> 
     let mut look = look::look(databases, options).await?;
     if look.has_violations() {
         tokio::time::sleep(options.second_look_after).await;
-        let second = look::look(databases, options).await.context("the second look failed")?;
+        let second = look::look(databases, options)
+            .await
+            .context("the second look failed")?;
         look = second.confirming(&look);
     }
     Ok(look.report(settled))
@@ -158,7 +170,10 @@ fn parse_database(text: &str) -> Result<(String, String), String> {
         return Err("write SERVICE=URL, such as orders=postgres://role:password@host:5432/orders".to_owned());
     };
     if !SERVICES.contains(&service) {
-        return Err(format!("`{service}` is not a service: write one of {}", SERVICES.join(", ")));
+        return Err(format!(
+            "`{service}` is not a service: write one of {}",
+            SERVICES.join(", ")
+        ));
     }
     Ok((service.to_owned(), url.to_owned()))
 }
@@ -171,7 +186,11 @@ mod tests {
     fn a_database_is_given_for_a_service_that_exists() {
         let parsed = parse_database("orders=postgres://a?x=y").unwrap();
         assert_eq!(parsed, ("orders".to_owned(), "postgres://a?x=y".to_owned()));
-        assert!(parse_database("order=postgres://a").unwrap_err().contains("payments"));
+        assert!(
+            parse_database("order=postgres://a")
+                .unwrap_err()
+                .contains("payments")
+        );
         assert!(parse_database("postgres://a").is_err());
     }
 }

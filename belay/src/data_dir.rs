@@ -55,7 +55,9 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Something else runs on it.
-    #[error("a system is running on {path} already (process {pid}): stop it, or use another directory with --data")]
+    #[error(
+        "a system is running on {path} already (process {pid}): stop it, or use another directory with --data"
+    )]
     Running {
         /// The directory.
         path: PathBuf,
@@ -103,7 +105,11 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError`].
     pub fn create(path: &Path) -> Result<Self, DataDirError> {
-        fs::DirBuilder::new().recursive(true).mode(0o711).create(path).map_err(|source| io_error(path, source))?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(path)
+            .map_err(|source| io_error(path, source))?;
         let path = path.canonicalize().map_err(|source| io_error(path, source))?;
         let dir = Self { path };
         if !dir.format_file().exists() {
@@ -119,7 +125,9 @@ impl DataDir {
     /// [`DataDirError::NotRunning`] when there is none, and the other ones.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let Ok(path) = path.canonicalize() else {
-            return Err(DataDirError::NotRunning { path: path.to_owned() });
+            return Err(DataDirError::NotRunning {
+                path: path.to_owned(),
+            });
         };
         let dir = Self { path };
         if !dir.format_file().exists() {
@@ -134,7 +142,9 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::NotRunning`] when there is none, also when its process is gone.
     pub fn system(&self) -> Result<SystemInfo, DataDirError> {
-        let not_running = || DataDirError::NotRunning { path: self.path.clone() };
+        let not_running = || DataDirError::NotRunning {
+            path: self.path.clone(),
+        };
         let text = match fs::read(self.running_file()) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(not_running()),
@@ -142,7 +152,11 @@ impl DataDir {
         };
         let info: SystemInfo =
             serde_json::from_slice(&text).map_err(|error| damaged(&self.running_file(), &error))?;
-        if is_alive(info.pid) { Ok(info) } else { Err(not_running()) }
+        if is_alive(info.pid) {
+            Ok(info)
+        } else {
+            Err(not_running())
+        }
     }
 
     /// Refuses a directory on which a system runs.
@@ -152,7 +166,10 @@ impl DataDir {
     pub fn refuse_running(&self) -> Result<(), DataDirError> {
         match self.system() {
             Ok(info) if info.pid == std::process::id() => Ok(()),
-            Ok(info) => Err(DataDirError::Running { path: self.path.clone(), pid: info.pid }),
+            Ok(info) => Err(DataDirError::Running {
+                path: self.path.clone(),
+                pid: info.pid,
+            }),
             Err(DataDirError::NotRunning { .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -203,7 +220,10 @@ impl DataDir {
         let text = fs::read(&file).map_err(|source| io_error(&file, source))?;
         let format: Format = serde_json::from_slice(&text).map_err(|error| damaged(&file, &error))?;
         if format.format > FORMAT {
-            return Err(DataDirError::Newer { path: self.path.clone(), found: format.format });
+            return Err(DataDirError::Newer {
+                path: self.path.clone(),
+                found: format.format,
+            });
         }
         Ok(())
     }
@@ -214,8 +234,13 @@ impl DataDir {
         let text = serde_json::to_vec_pretty(value).map_err(|e| failed(io::Error::other(e)))?;
         let partial = file.with_extension("partial");
         let mut options = fs::OpenOptions::new();
-        let mut target =
-            options.write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
+        let mut target = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&partial)
+            .map_err(failed)?;
         io::Write::write_all(&mut target, &text).map_err(failed)?;
         fs::rename(&partial, file).map_err(failed)
     }
@@ -231,9 +256,15 @@ fn is_alive(pid: u32) -> bool {
 }
 
 fn io_error(path: &Path, source: io::Error) -> DataDirError {
-    DataDirError::Io { path: path.to_owned(), source }
+    DataDirError::Io {
+        path: path.to_owned(),
+        source,
+    }
 }
 
 fn damaged(path: &Path, error: &serde_json::Error) -> DataDirError {
-    DataDirError::Damaged { path: path.to_owned(), reason: error.to_string() }
+    DataDirError::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    }
 }

@@ -75,11 +75,19 @@ pub struct Check {
 
 impl Check {
     fn ok(part: &'static str, words: impl Into<String>) -> Self {
-        Self { part, standing: Standing::Ok, words: words.into() }
+        Self {
+            part,
+            standing: Standing::Ok,
+            words: words.into(),
+        }
     }
 
     fn missing(part: &'static str, words: impl Into<String>) -> Self {
-        Self { part, standing: Standing::Missing, words: words.into() }
+        Self {
+            part,
+            standing: Standing::Missing,
+            words: words.into(),
+        }
     }
 }
 
@@ -92,11 +100,21 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let checks = tokio::task::spawn_blocking(move || examine(&args.data, args.http)).await?;
     let rows: Vec<[String; 3]> = checks
         .iter()
-        .map(|check| [check.part.to_owned(), check.standing.as_str().to_owned(), check.words.clone()])
+        .map(|check| {
+            [
+                check.part.to_owned(),
+                check.standing.as_str().to_owned(),
+                check.words.clone(),
+            ]
+        })
         .collect();
     output::result(&output::table(["part", "state", "found, or what to do"], &rows))?;
     let is_missing = checks.iter().any(|check| check.standing == Standing::Missing);
-    Ok(if is_missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if is_missing {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Looks at everything. Blocks for some tenths of a second.
@@ -111,7 +129,9 @@ pub fn examine(data: &Path, http: Option<SocketAddr>) -> Vec<Check> {
         port(data, http),
         directory(data),
         free_space(data),
-        user(Uid::effective().is_root(), |name| User::from_name(name).ok().flatten().is_some()),
+        user(Uid::effective().is_root(), |name| {
+            User::from_name(name).ok().flatten().is_some()
+        }),
         open_files(),
         tool(&JAVA),
         tool(&NODE),
@@ -182,7 +202,12 @@ const NODE: Tool = Tool {
 const CHROMIUM: Tool = Tool {
     part: "Chromium",
     variable: None,
-    names: &["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"],
+    names: &[
+        "chromium",
+        "chromium-browser",
+        "google-chrome",
+        "google-chrome-stable",
+    ],
     version_flag: "--version",
     absent: Standing::Optional,
     remedy: "for tests of the web pages: `apt-get install chromium`",
@@ -191,24 +216,38 @@ const CHROMIUM: Tool = Tool {
 fn postgres(found: Result<Installation, PostgresError>) -> Check {
     let part = "PostgreSQL";
     match found {
-        Ok(Installation { bin_dir, version, .. }) => {
-            Check::ok(part, format!("{version} in {} ({OLDEST_MAJOR} or newer will do)", bin_dir.display()))
-        }
+        Ok(Installation { bin_dir, version, .. }) => Check::ok(
+            part,
+            format!(
+                "{version} in {} ({OLDEST_MAJOR} or newer will do)",
+                bin_dir.display()
+            ),
+        ),
         Err(error) => Check::missing(part, error.to_string()),
     }
 }
 
 fn tool(tool: &Tool) -> Check {
-    let named = tool.variable.and_then(env::var_os).filter(|name| !name.is_empty());
+    let named = tool
+        .variable
+        .and_then(env::var_os)
+        .filter(|name| !name.is_empty());
     let path = env::var_os("PATH").unwrap_or_default();
     let program = match named {
         // Such a variable may hold flags behind the name.
-        Some(named) => named.to_str().and_then(|n| n.split_whitespace().next()).and_then(|n| locate(n, &path)),
+        Some(named) => named
+            .to_str()
+            .and_then(|n| n.split_whitespace().next())
+            .and_then(|n| locate(n, &path)),
         None => tool.names.iter().find_map(|name| locate(name, &path)),
     };
     match program {
         Some(program) => Check::ok(tool.part, version(&program, tool.version_flag)),
-        None => Check { part: tool.part, standing: tool.absent, words: tool.remedy.to_owned() },
+        None => Check {
+            part: tool.part,
+            standing: tool.absent,
+            words: tool.remedy.to_owned(),
+        },
     }
 }
 
@@ -217,9 +256,13 @@ fn locate(name: &str, path: &std::ffi::OsStr) -> Option<PathBuf> {
     let candidates: Vec<PathBuf> = if name.contains('/') {
         vec![PathBuf::from(name)]
     } else {
-        env::split_paths(path).map(|directory| directory.join(name)).collect()
+        env::split_paths(path)
+            .map(|directory| directory.join(name))
+            .collect()
     };
-    candidates.into_iter().find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
+    candidates
+        .into_iter()
+        .find(|file| file.is_file() && access(file, AccessFlags::X_OK).is_ok())
 }
 
 /// What a program says of itself, in its first line.
@@ -228,7 +271,11 @@ fn version(program: &Path, flag: &str) -> String {
     let said = output.ok().and_then(|output| {
         // Java says it on standard error.
         [output.stdout, output.stderr].iter().find_map(|text| {
-            String::from_utf8_lossy(text).lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
+            String::from_utf8_lossy(text)
+                .lines()
+                .map(str::trim)
+                .find(|line| !line.is_empty())
+                .map(str::to_owned)
         })
     });
     match said {
@@ -245,10 +292,16 @@ fn port(data: &Path, http: Option<SocketAddr>) -> Check {
         Err(error) => error,
     };
     if runs_at(data, address) {
-        return Check::ok(part, format!("{address} is taken by the system that runs on {}", data.display()));
+        return Check::ok(
+            part,
+            format!("{address} is taken by the system that runs on {}", data.display()),
+        );
     }
     if http.is_none() {
-        return Check::ok(part, format!("{address} is taken, so `belay up` will take a free port"));
+        return Check::ok(
+            part,
+            format!("{address} is taken, so `belay up` will take a free port"),
+        );
     }
     let advice = match error.kind() {
         io::ErrorKind::AddrInUse => format!(
@@ -270,19 +323,30 @@ fn runs_at(data: &Path, http: SocketAddr) -> bool {
 fn directory(data: &Path) -> Check {
     let part = "data directory";
     match DataDir::open(data) {
-        Err(error @ (DataDirError::Newer { .. } | DataDirError::Damaged { .. } | DataDirError::Io { .. })) => {
+        Err(
+            error @ (DataDirError::Newer { .. } | DataDirError::Damaged { .. } | DataDirError::Io { .. }),
+        ) => {
             return Check::missing(part, error.to_string());
         }
         Ok(_) | Err(DataDirError::NotRunning { .. } | DataDirError::Running { .. }) => {}
     }
     let existing = nearest_existing(data);
     if !existing.is_dir() {
-        return Check::missing(part, format!("{} is not a directory: choose another place with --data", existing.display()));
+        return Check::missing(
+            part,
+            format!(
+                "{} is not a directory: choose another place with --data",
+                existing.display()
+            ),
+        );
     }
     if access(&existing, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
         return Check::missing(
             part,
-            format!("{} cannot be written by this user: choose another place with --data", existing.display()),
+            format!(
+                "{} cannot be written by this user: choose another place with --data",
+                existing.display()
+            ),
         );
     }
     let words = if data.is_dir() { "is there" } else { "will be made" };
@@ -294,15 +358,24 @@ fn free_space(data: &Path) -> Check {
     let existing = nearest_existing(data);
     let file_system = match statvfs(&existing) {
         Ok(file_system) => file_system,
-        Err(error) => return Check::missing(part, format!("cannot be read for {}: {error}", existing.display())),
+        Err(error) => {
+            return Check::missing(
+                part,
+                format!("cannot be read for {}: {error}", existing.display()),
+            );
+        }
     };
     #[allow(clippy::useless_conversion, reason = "macOS counts blocks in 32 bits")]
-    let free_bytes = u64::from(file_system.blocks_available()).saturating_mul(u64::from(file_system.fragment_size()));
+    let free_bytes =
+        u64::from(file_system.blocks_available()).saturating_mul(u64::from(file_system.fragment_size()));
     let free_mb = free_bytes / (1024 * 1024);
     if free_mb < FREE_SPACE_NEEDED_MB {
         return Check::missing(
             part,
-            format!("{free_mb} MB at {}, and {FREE_SPACE_NEEDED_MB} MB are needed: make room, or choose another place with --data", existing.display()),
+            format!(
+                "{free_mb} MB at {}, and {FREE_SPACE_NEEDED_MB} MB are needed: make room, or choose another place with --data",
+                existing.display()
+            ),
         );
     }
     Check::ok(part, format!("{free_mb} MB at {}", existing.display()))
@@ -344,13 +417,20 @@ fn open_files() -> Check {
     } else {
         "raise the hard limit (limits.conf, or LimitNOFILE= of the service)".to_owned()
     };
-    Check::missing(part, format!("{soft} allowed, and {OPEN_FILES_NEEDED} are needed: {remedy}"))
+    Check::missing(
+        part,
+        format!("{soft} allowed, and {OPEN_FILES_NEEDED} are needed: {remedy}"),
+    )
 }
 
 /// The directory itself, or the innermost one above it that exists.
 fn nearest_existing(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    absolute.ancestors().find(|parent| parent.exists()).unwrap_or(Path::new("/")).to_owned()
+    absolute
+        .ancestors()
+        .find(|parent| parent.exists())
+        .unwrap_or(Path::new("/"))
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -361,7 +441,11 @@ mod tests {
     fn a_missing_postgresql_comes_with_what_to_do() {
         let check = postgres(Err(PostgresError::Missing));
         assert_eq!(check.standing, Standing::Missing);
-        assert!(check.words.contains("apt-get install postgresql"), "{}", check.words);
+        assert!(
+            check.words.contains("apt-get install postgresql"),
+            "{}",
+            check.words
+        );
     }
 
     #[test]
@@ -373,7 +457,14 @@ mod tests {
 
     #[test]
     fn an_absent_program_is_missing_or_optional_as_its_entry_says() {
-        let absent = |absent| Tool { part: "x", variable: None, names: &["belay-no-such-program"], version_flag: "-v", absent, remedy: "get it" };
+        let absent = |absent| Tool {
+            part: "x",
+            variable: None,
+            names: &["belay-no-such-program"],
+            version_flag: "-v",
+            absent,
+            remedy: "get it",
+        };
         assert_eq!(tool(&absent(Standing::Missing)).standing, Standing::Missing);
         assert_eq!(tool(&absent(Standing::Optional)).standing, Standing::Optional);
     }

@@ -80,7 +80,11 @@ pub struct Args {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let report = measure(&args).await?;
     output::result(&if args.json { report.json()? } else { report.table() })?;
-    Ok(if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Drives the system, waits for what is open, audits.
@@ -93,14 +97,21 @@ pub async fn measure(args: &Args) -> anyhow::Result<Report> {
     let wait = seconds(args.wait_seconds);
     let seed = args.seed.unwrap_or_else(|| rand::thread_rng().r#gen());
     // Tokens outlive the whole run.
-    let target = Target::find(DataDir::open(&args.data)?, duration + wait + Duration::from_secs(600)).await?;
+    let target = Target::find(
+        DataDir::open(&args.data)?,
+        duration + wait + Duration::from_secs(600),
+    )
+    .await?;
     let run = contracts::ids::fresh().simple().to_string();
     let shop = shop::open(&target, &run).await?;
     let planner = Planner::new(seed, args.refuse_share, shop);
     output::note(&format!("buying for {} s, seed {seed}", args.duration));
     let tally = drive::drive(&target, &run, planner, pace, args.customers, duration, wait).await?;
     output::note("auditing");
-    let options = audit::Options { settle: Some(wait), ..audit::Options::default() };
+    let options = audit::Options {
+        settle: Some(wait),
+        ..audit::Options::default()
+    };
     let audit = audit::run_on(&target.databases()?, &options).await?;
     Ok(tally.report(
         tally::Settings {
@@ -119,7 +130,9 @@ fn pace(args: &Args) -> anyhow::Result<Pace> {
     match (args.in_flight, args.rate) {
         (Some(in_flight), None) => Ok(Pace::InFlight(in_flight)),
         (None, Some(rate)) if rate * f64::from(args.duration) <= MOST_PURCHASES => Ok(Pace::Rate(rate)),
-        (None, Some(_)) => bail!("{MOST_PURCHASES} purchases are the most that one run makes: lower --rate or --duration"),
+        (None, Some(_)) => {
+            bail!("{MOST_PURCHASES} purchases are the most that one run makes: lower --rate or --duration")
+        }
         (Some(_), Some(_)) | (None, None) => bail!("give one of --in-flight and --rate"),
     }
 }

@@ -25,15 +25,24 @@ pub fn note(text: &str) {
 pub fn table<const N: usize>(header: [&str; N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([header[column].chars().count()]).max().unwrap_or_default()
+        cells
+            .chain([header[column].chars().count()])
+            .max()
+            .unwrap_or_default()
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
         padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     let body = rows.iter().map(|row| line(row.each_ref().map(String::as_str)));
-    std::iter::once(line(header)).chain(body).collect::<Vec<_>>().join("\n")
+    std::iter::once(line(header))
+        .chain(body)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[cfg(test)]
@@ -42,7 +51,10 @@ mod tests {
 
     #[test]
     fn a_table_has_columns_as_wide_as_their_widest_cell() {
-        let rows = [["longer".to_owned(), "x".to_owned()], ["é".to_owned(), String::new()]];
+        let rows = [
+            ["longer".to_owned(), "x".to_owned()],
+            ["é".to_owned(), String::new()],
+        ];
         assert_eq!(table(["a", "b"], &rows), "a       b\nlonger  x\né");
     }
 }

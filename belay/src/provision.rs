@@ -14,14 +14,42 @@ struct Place {
 }
 
 const PLACES: [Place; 7] = [
-    Place { service: "bff", role: "belay_bff", database: "bff" },
-    Place { service: "purchase-manager", role: "belay_purchase_manager", database: "purchase_manager" },
+    Place {
+        service: "bff",
+        role: "belay_bff",
+        database: "bff",
+    },
+    Place {
+        service: "purchase-manager",
+        role: "belay_purchase_manager",
+        database: "purchase_manager",
+    },
     // First of the two that share a database: the first one owns it.
-    Place { service: "product-admin", role: "belay_product_admin", database: "inventory" },
-    Place { service: "consolidator", role: "belay_consolidator", database: "inventory" },
-    Place { service: "orders", role: "belay_orders", database: "orders" },
-    Place { service: "payments", role: "belay_payments", database: "payments" },
-    Place { service: "registry", role: "belay_registry", database: "registry" },
+    Place {
+        service: "product-admin",
+        role: "belay_product_admin",
+        database: "inventory",
+    },
+    Place {
+        service: "consolidator",
+        role: "belay_consolidator",
+        database: "inventory",
+    },
+    Place {
+        service: "orders",
+        role: "belay_orders",
+        database: "orders",
+    },
+    Place {
+        service: "payments",
+        role: "belay_payments",
+        database: "payments",
+    },
+    Place {
+        service: "registry",
+        role: "belay_registry",
+        database: "registry",
+    },
 ];
 
 /// Makes what is missing on the server that `admin_url` administers, and gives the URL of each service's database with
@@ -33,24 +61,43 @@ const PLACES: [Place; 7] = [
 /// # Errors
 /// When the server cannot be reached or the administrator may not make roles and databases.
 pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    if !prefix.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') || prefix.len() > 40 {
-        anyhow::bail!("the database prefix `{prefix}` may hold up to 40 lower-case letters, digits and underscores only");
+    if !prefix
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        || prefix.len() > 40
+    {
+        anyhow::bail!(
+            "the database prefix `{prefix}` may hold up to 40 lower-case letters, digits and underscores only"
+        );
     }
     let options = PgConnectOptions::from_str(admin_url)
         .context("the database URL cannot be read: write postgres://role:password@host:port/database")?;
-    let mut admin = PgConnection::connect_with(&options)
-        .await
-        .with_context(|| format!("PostgreSQL at {}:{} cannot be used", options.get_host(), options.get_port()))?;
+    let mut admin = PgConnection::connect_with(&options).await.with_context(|| {
+        format!(
+            "PostgreSQL at {}:{} cannot be used",
+            options.get_host(),
+            options.get_port()
+        )
+    })?;
     // Two systems that start at once on one server would trip over each other's `create`.
-    execute(&mut admin, "select pg_advisory_lock(hashtextextended('belay provision', 0))").await?;
+    execute(
+        &mut admin,
+        "select pg_advisory_lock(hashtextextended('belay provision', 0))",
+    )
+    .await?;
     let mut urls = BTreeMap::new();
     let mut made: Vec<&str> = Vec::new();
     for place in &PLACES {
         let database = format!("{prefix}{}", place.database);
         let password = password(admin_url, place.role);
-        make_role(&mut admin, place.role, &password).await.with_context(|| {
-            format!("the role {} cannot be made: use an administrator's URL (CREATEROLE and CREATEDB)", place.role)
-        })?;
+        make_role(&mut admin, place.role, &password)
+            .await
+            .with_context(|| {
+                format!(
+                    "the role {} cannot be made: use an administrator's URL (CREATEROLE and CREATEDB)",
+                    place.role
+                )
+            })?;
         if !made.contains(&place.database) {
             make_database(&mut admin, &database, place.role).await?;
             made.push(place.database);
@@ -74,39 +121,67 @@ async fn make_role(admin: &mut PgConnection, role: &str, password: &str) -> Resu
     if !exists(admin, &format!("select from pg_roles where rolname = '{role}'")).await? {
         execute(admin, &format!("create role {role}")).await?;
     }
-    execute(admin, &format!("alter role {role} login nosuperuser nocreatedb nocreaterole password '{password}'"))
-        .await
+    execute(
+        admin,
+        &format!("alter role {role} login nosuperuser nocreatedb nocreaterole password '{password}'"),
+    )
+    .await
 }
 
 async fn make_database(admin: &mut PgConnection, database: &str, owner: &str) -> Result<(), sqlx::Error> {
-    if exists(admin, &format!("select from pg_database where datname = '{database}'")).await? {
+    if exists(
+        admin,
+        &format!("select from pg_database where datname = '{database}'"),
+    )
+    .await?
+    {
         return Ok(());
     }
     // An administrator that is no superuser may give a database only to a role that it belongs to.
-    execute(admin, &format!("grant {owner} to current_user")).await.ok();
+    execute(admin, &format!("grant {owner} to current_user"))
+        .await
+        .ok();
     execute(admin, &format!("create database {database} owner {owner}")).await?;
-    execute(admin, &format!("revoke connect, temporary on database {database} from public")).await
+    execute(
+        admin,
+        &format!("revoke connect, temporary on database {database} from public"),
+    )
+    .await
 }
 
 /// The second service of a shared database: its role may connect and owns its schema, and nothing else.
 async fn make_schema(options: &PgConnectOptions, database: &str, place: &Place) -> anyhow::Result<()> {
     let mut connection = PgConnection::connect_with(options).await?;
     let (schema, role) = (host::database::schema(place.service), place.role);
-    execute(&mut connection, &format!("grant connect on database {database} to {role}")).await?;
-    execute(&mut connection, &format!("create schema if not exists {schema} authorization {role}")).await?;
+    execute(
+        &mut connection,
+        &format!("grant connect on database {database} to {role}"),
+    )
+    .await?;
+    execute(
+        &mut connection,
+        &format!("create schema if not exists {schema} authorization {role}"),
+    )
+    .await?;
     connection.close().await?;
     Ok(())
 }
 
 async fn exists(connection: &mut PgConnection, query: &str) -> Result<bool, sqlx::Error> {
     let query = format!("select exists ({query})");
-    #[expect(clippy::disallowed_methods, reason = "catalogue look-ups by constant names of ours")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "catalogue look-ups by constant names of ours"
+    )]
     let found = sqlx::query_scalar(AssertSqlSafe(query));
     found.fetch_one(connection).await
 }
 
 async fn execute(connection: &mut PgConnection, statement: &str) -> Result<(), sqlx::Error> {
-    #[expect(clippy::disallowed_methods, reason = "identifiers cannot be parameters; every one is a constant or checked above")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "identifiers cannot be parameters; every one is a constant or checked above"
+    )]
     let statement = sqlx::query(AssertSqlSafe(statement.to_owned()));
     statement.execute(connection).await?;
     Ok(())

@@ -75,7 +75,13 @@ pub struct System {
 }
 
 /// Services that the BFF reads from or that take commands: started before it, in parallel.
-const PARTICIPANTS: [&str; 5] = ["purchase-manager", "product-admin", "consolidator", "orders", "payments"];
+const PARTICIPANTS: [&str; 5] = [
+    "purchase-manager",
+    "product-admin",
+    "consolidator",
+    "orders",
+    "payments",
+];
 
 impl System {
     /// Starts the parts that are not given, provisions the databases, and starts every service.
@@ -92,7 +98,13 @@ impl System {
                 return Err(error);
             }
         };
-        let mut system = Self { options, parts, services: BTreeMap::new(), info, shutdown };
+        let mut system = Self {
+            options,
+            parts,
+            services: BTreeMap::new(),
+            info,
+            shutdown,
+        };
         match system.start_services().await {
             Ok(()) => Ok(system),
             Err(error) => {
@@ -116,7 +128,10 @@ impl System {
     }
 
     fn add(&mut self, running: Running) {
-        self.info.services.insert(running.service().to_owned(), format!("http://{}", running.address()));
+        self.info.services.insert(
+            running.service().to_owned(),
+            format!("http://{}", running.address()),
+        );
         self.services.insert(running.service(), running);
     }
 
@@ -137,7 +152,10 @@ impl System {
     /// # Errors
     /// When it does not run, or had failed.
     pub async fn stop_service(&mut self, name: &str) -> anyhow::Result<()> {
-        let running = self.services.remove(name).with_context(|| format!("{name} does not run"))?;
+        let running = self
+            .services
+            .remove(name)
+            .with_context(|| format!("{name} does not run"))?;
         running.stop().await
     }
 
@@ -146,7 +164,11 @@ impl System {
     /// # Errors
     /// What keeps it from starting.
     pub async fn start_service(&mut self, name: &str) -> anyhow::Result<()> {
-        let known = self.info.services.get(name).with_context(|| format!("{name} is not a service"))?;
+        let known = self
+            .info
+            .services
+            .get(name)
+            .with_context(|| format!("{name} is not a service"))?;
         let address = known.trim_start_matches("http://").parse()?;
         let running = self.spawn_service(name, address).await?;
         self.add(running);
@@ -200,7 +222,9 @@ impl System {
             "product-admin" => {
                 product_admin::start(product_admin::Config::try_parse_from(flags)?, shutdown).await
             }
-            "consolidator" => consolidator::start(consolidator::Config::try_parse_from(flags)?, shutdown).await,
+            "consolidator" => {
+                consolidator::start(consolidator::Config::try_parse_from(flags)?, shutdown).await
+            }
             "orders" => orders::start(orders::Config::try_parse_from(flags)?, shutdown).await,
             "payments" => payments::start(payments::Config::try_parse_from(flags)?, shutdown).await,
             "bff" => bff::start(bff::Config::try_parse_from(flags)?, shutdown).await,
@@ -210,7 +234,11 @@ impl System {
 
     /// The command line that the service would have as a program of its own.
     fn flags(&self, name: &str, listen: SocketAddr) -> anyhow::Result<Vec<OsString>> {
-        let database = self.info.databases.get(name).with_context(|| format!("{name} has no database"))?;
+        let database = self
+            .info
+            .databases
+            .get(name)
+            .with_context(|| format!("{name} has no database"))?;
         let mut flags = vec![
             name.to_owned(),
             format!("--database-url={database}"),
@@ -226,12 +254,21 @@ impl System {
             flags.push("--kafka-property=session.timeout.ms=3000".to_owned());
             flags.push("--kafka-property=heartbeat.interval.ms=500".to_owned());
         }
-        flags.extend(self.options.kafka_properties.iter().map(|property| format!("--kafka-property={property}")));
+        flags.extend(
+            self.options
+                .kafka_properties
+                .iter()
+                .map(|property| format!("--kafka-property={property}")),
+        );
         if name == "bff" {
             flags.push(format!("--issuer={}", self.info.issuer));
             flags.push(format!("--audience={}", self.info.audience));
             for service in ["purchase-manager", "product-admin", "orders", "payments"] {
-                let address = self.info.services.get(service).with_context(|| format!("{service} does not run"))?;
+                let address = self
+                    .info
+                    .services
+                    .get(service)
+                    .with_context(|| format!("{service} does not run"))?;
                 flags.push(format!("--{service}={address}"));
             }
         }
@@ -264,7 +301,10 @@ async fn start_parts(
     let registry = match &options.registry {
         Some(url) => url.clone(),
         None => {
-            let pool = PgPoolOptions::new().max_connections(3).connect(&databases["registry"]).await?;
+            let pool = PgPoolOptions::new()
+                .max_connections(3)
+                .connect(&databases["registry"])
+                .await?;
             let registry = Registry::start(pool, loopback, shutdown).await?;
             parts.registry.insert(registry).url().to_owned()
         }

@@ -124,7 +124,10 @@ impl Minter {
             roles: vec![role.as_str().to_owned()],
             lifetime,
         };
-        #[expect(clippy::disallowed_methods, reason = "a token is dated by the clock of who issues it")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a token is dated by the clock of who issues it"
+        )]
         let now = chrono::Utc::now();
         issuer::mint(Path::new(&self.key_directory), &claims, now)
     }
@@ -138,7 +141,12 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let dir = DataDir::open(&args.data)?;
     let minter = Minter::of(&dir, &dir.system()?).await?;
     let name = args.name.as_deref().unwrap_or(&args.subject);
-    let token = minter.mint(args.role, &args.subject, name, Duration::from_secs(args.lifetime_seconds))?;
+    let token = minter.mint(
+        args.role,
+        &args.subject,
+        name,
+        Duration::from_secs(args.lifetime_seconds),
+    )?;
     output::result(&token)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -152,22 +160,45 @@ fn parse_subject(text: &str) -> Result<String, String> {
 }
 
 fn local_part(subject: &str) -> String {
-    subject.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '.' }).collect()
+    subject
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || c == '-' {
+                c
+            } else {
+                '.'
+            }
+        })
+        .collect()
 }
 
 /// The ids of the keys that an issuer publishes.
 async fn published_keys(issuer: &str) -> anyhow::Result<Vec<String>> {
-    let away = || format!("the token issuer {issuer} does not answer: is the system still starting or stopping?");
+    let away =
+        || format!("the token issuer {issuer} does not answer: is the system still starting or stopping?");
     let client = reqwest::Client::builder().timeout(ISSUER_LIMIT).build()?;
-    let document = get(&client, &format!("{issuer}/.well-known/openid-configuration")).await.with_context(away)?;
-    let address = document["jwks_uri"].as_str().with_context(|| format!("the issuer {issuer} publishes no keys"))?;
+    let document = get(&client, &format!("{issuer}/.well-known/openid-configuration"))
+        .await
+        .with_context(away)?;
+    let address = document["jwks_uri"]
+        .as_str()
+        .with_context(|| format!("the issuer {issuer} publishes no keys"))?;
     let keys = get(&client, address).await.with_context(away)?;
     let keys = keys["keys"].as_array().cloned().unwrap_or_default();
-    Ok(keys.iter().filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect())
+    Ok(keys
+        .iter()
+        .filter_map(|key| key["kid"].as_str().map(str::to_owned))
+        .collect())
 }
 
 async fn get(client: &reqwest::Client, address: &str) -> anyhow::Result<Value> {
-    Ok(client.get(address).send().await?.error_for_status()?.json().await?)
+    Ok(client
+        .get(address)
+        .send()
+        .await?
+        .error_for_status()?
+        .json()
+        .await?)
 }
 
 /// The `kid` in a token's header.
@@ -185,7 +216,10 @@ mod tests {
     #[test]
     fn the_key_is_read_from_a_tokens_header() {
         // {"alg":"ES256","kid":"k1"}
-        assert_eq!(key_id("eyJhbGciOiJFUzI1NiIsImtpZCI6ImsxIn0.e30.x"), Some("k1".to_owned()));
+        assert_eq!(
+            key_id("eyJhbGciOiJFUzI1NiIsImtpZCI6ImsxIn0.e30.x"),
+            Some("k1".to_owned())
+        );
         assert_eq!(key_id("nonsense"), None);
     }
 

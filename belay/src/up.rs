@@ -127,14 +127,21 @@ async fn greet(data: &DataDir, info: &SystemInfo, took: Duration) -> anyhow::Res
     let program = std::env::current_exe().context("the program's own path cannot be found")?;
     let product = example_product(&info.http).await;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "\nBelay is up ({:.1} s). Stop it with Ctrl-C.\n", took.as_secs_f64())?;
+    writeln!(
+        out,
+        "\nBelay is up ({:.1} s). Stop it with Ctrl-C.\n",
+        took.as_secs_f64()
+    )?;
     let graphql = format!("{}/graphql", info.http);
     let websocket = format!("{}/graphql/ws", info.http.replacen("http", "ws", 1));
     for (what, address) in [
         ("GraphQL", graphql.as_str()),
         ("Subscriptions", websocket.as_str()),
         ("Playground", &format!("{}/playground", info.http)),
-        ("Health, metrics", &format!("{}/readyz  {}/metrics", info.http, info.http)),
+        (
+            "Health, metrics",
+            &format!("{}/readyz  {}/metrics", info.http, info.http),
+        ),
         ("Kafka", &info.kafka),
         ("Schema registry", &info.registry),
         ("Token issuer", &info.issuer),
@@ -167,8 +174,12 @@ async fn greet(data: &DataDir, info: &SystemInfo, took: Duration) -> anyhow::Res
 
 /// The id of a product that can be bought, as the edge itself answers it.
 async fn example_product(http: &str) -> Option<String> {
-    let query = json!({ "query": "{ products(first: 1, filter: { availability: [IN_STOCK] }) { nodes { id } } }" });
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(2)).build().ok()?;
+    let query =
+        json!({ "query": "{ products(first: 1, filter: { availability: [IN_STOCK] }) { nodes { id } } }" });
+    let client = reqwest::Client::builder()
+        .timeout(Duration::from_secs(2))
+        .build()
+        .ok()?;
     let mut tries = tokio::time::interval(Duration::from_millis(50));
     // The catalogue is read from product-admin at start: it may take a moment.
     for _ in 0..100 {
@@ -182,9 +193,14 @@ async fn example_product(http: &str) -> Option<String> {
         else {
             continue;
         };
-        let Ok(body) = response.bytes().await else { continue };
+        let Ok(body) = response.bytes().await else {
+            continue;
+        };
         let answer: Value = serde_json::from_slice(&body).ok()?;
-        if let Some(id) = answer.pointer("/data/products/nodes/0/id").and_then(Value::as_str) {
+        if let Some(id) = answer
+            .pointer("/data/products/nodes/0/id")
+            .and_then(Value::as_str)
+        {
             return Some(id.to_owned());
         }
     }

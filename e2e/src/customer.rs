@@ -24,7 +24,11 @@ pub const DETAIL: &str = "order { number state } payments { state amount { amoun
 
 impl Customer {
     pub(crate) fn new(http: &str, token: String) -> Self {
-        Self { http: http.to_owned(), token, client: reqwest::Client::new() }
+        Self {
+            http: http.to_owned(),
+            token,
+            client: reqwest::Client::new(),
+        }
     }
 
     /// The raw answer to a request.
@@ -61,7 +65,10 @@ impl Customer {
     pub async fn find_product(&self, text: &str) -> Option<String> {
         let query = "query($text: String) { products(first: 1, filter: { text: $text }) { nodes { id } } }";
         let answer = self.ask(query, json!({ "text": text })).await;
-        answer.pointer("/data/products/nodes/0/id").and_then(Value::as_str).map(str::to_owned)
+        answer
+            .pointer("/data/products/nodes/0/id")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     }
 
     /// Makes a product (as an admin) and waits until it can be bought.
@@ -80,7 +87,10 @@ impl Customer {
             .as_str()
             .unwrap_or_else(|| panic!("the product is refused: {data}"))
             .to_owned();
-        eventually("the product is in the catalogue", PATIENCE, async || self.find_product(&sku).await).await;
+        eventually("the product is in the catalogue", PATIENCE, async || {
+            self.find_product(&sku).await
+        })
+        .await;
         id
     }
 
@@ -89,8 +99,10 @@ impl Customer {
         let query = format!(
             "mutation($input: SubmitPurchaseInput!) {{ submitPurchase(input: $input) {{ deduplicated purchase {{ {BASIC} }} userErrors {{ code message field retryable }} }} }}"
         );
-        let lines: Vec<Value> =
-            lines.iter().map(|(id, quantity)| json!({ "productId": id, "quantity": quantity })).collect();
+        let lines: Vec<Value> = lines
+            .iter()
+            .map(|(id, quantity)| json!({ "productId": id, "quantity": quantity }))
+            .collect();
         let input = json!({ "idempotencyKey": key, "lines": lines, "paymentMethodToken": method });
         self.data(&query, json!({ "input": input })).await["submitPurchase"].clone()
     }
@@ -103,7 +115,10 @@ impl Customer {
         let payload = self.submit_with(contracts::ids::fresh(), lines, method).await;
         assert_eq!(payload["userErrors"], json!([]), "{payload}");
         assert_eq!(payload["purchase"]["state"], "PENDING");
-        payload["purchase"]["id"].as_str().expect("an accepted purchase has an id").to_owned()
+        payload["purchase"]["id"]
+            .as_str()
+            .expect("an accepted purchase has an id")
+            .to_owned()
     }
 
     /// The purchase as the edge tells it now; null when it is not this customer's.
@@ -149,7 +164,11 @@ impl Customer {
         let query = "query($id: ID) { product(id: $id) { inventory { onHand reserved available } } }";
         let data = self.data(query, json!({ "id": product })).await;
         let level = &data["product"]["inventory"];
-        let number = |name: &str| level[name].as_i64().unwrap_or_else(|| panic!("no {name}: {data}"));
+        let number = |name: &str| {
+            level[name]
+                .as_i64()
+                .unwrap_or_else(|| panic!("no {name}: {data}"))
+        };
         (number("onHand"), number("reserved"), number("available"))
     }
 }

@@ -24,16 +24,27 @@ impl Subscription {
     pub async fn open(http: &str, token: &str, query: &str, variables: Value) -> Self {
         let address = format!("{}/graphql/ws", http.replacen("http", "ws", 1));
         let mut request = address.into_client_request().expect("the address is a URL");
-        let protocol = "graphql-transport-ws".parse().expect("the name is a header value");
+        let protocol = "graphql-transport-ws"
+            .parse()
+            .expect("the name is a header value");
         request.headers_mut().insert("sec-websocket-protocol", protocol);
         let (mut socket, _) = connect_async(request).await.expect("the edge upgrades");
-        let init = json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } });
-        socket.send(Message::text(init.to_string())).await.expect("the edge reads");
+        let init =
+            json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } });
+        socket
+            .send(Message::text(init.to_string()))
+            .await
+            .expect("the edge reads");
         let mut subscription = Self { socket };
         let answer = subscription.message().await.expect("the edge answers the init");
         assert_eq!(answer["type"], "connection_ack", "{answer}");
-        let subscribe = json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
-        subscription.socket.send(Message::text(subscribe.to_string())).await.expect("the edge reads");
+        let subscribe =
+            json!({ "type": "subscribe", "id": "1", "payload": { "query": query, "variables": variables } });
+        subscription
+            .socket
+            .send(Message::text(subscribe.to_string()))
+            .await
+            .expect("the edge reads");
         subscription
     }
 
@@ -52,7 +63,10 @@ impl Subscription {
                 Some("complete") => return None,
                 Some("ping") => {
                     let pong = json!({ "type": "pong" }).to_string();
-                    self.socket.send(Message::text(pong)).await.expect("the edge reads");
+                    self.socket
+                        .send(Message::text(pong))
+                        .await
+                        .expect("the edge reads");
                 }
                 _ => panic!("the subscription failed: {message}"),
             }

@@ -45,7 +45,11 @@ impl World {
             issuer_dir: keys.path().join("issuer"),
             retry: RetryPolicy::fast(Duration::from_secs(2), Duration::from_secs(4), 8),
         };
-        let mut world = Self { options, system: None, keys };
+        let mut world = Self {
+            options,
+            system: None,
+            keys,
+        };
         world.restart().await;
         world
     }
@@ -55,7 +59,9 @@ impl World {
     /// # Panics
     /// When it does not start.
     pub async fn restart(&mut self) {
-        let system = System::start(self.options.clone()).await.expect("the system starts");
+        let system = System::start(self.options.clone())
+            .await
+            .expect("the system starts");
         self.system = Some(system);
         self.catalogue_is_known().await;
     }
@@ -129,11 +135,18 @@ impl World {
         let settle = PATIENCE;
         let report = belay::audit::run_on(
             &self.info().databases,
-            &belay::audit::Options { settle: Some(settle), ..belay::audit::Options::default() },
+            &belay::audit::Options {
+                settle: Some(settle),
+                ..belay::audit::Options::default()
+            },
         )
         .await
         .expect("the audit runs");
-        assert!(report.is_clean(), "the audit found violations:\n{}", report.table());
+        assert!(
+            report.is_clean(),
+            "the audit found violations:\n{}",
+            report.table()
+        );
     }
 
     /// One number from a service's database.
@@ -142,7 +155,10 @@ impl World {
     /// When the query fails.
     pub async fn count(&self, service: &str, query: &'static str) -> i64 {
         let mut connection = self.database(service).await;
-        #[expect(clippy::disallowed_methods, reason = "tests look into the tables as they need")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tests look into the tables as they need"
+        )]
         let number = sqlx::query_scalar(query).fetch_one(&mut connection).await;
         number.expect("the query gives a number")
     }
@@ -154,6 +170,8 @@ impl World {
     pub async fn database(&self, service: &str) -> PgConnection {
         let databases: &BTreeMap<String, String> = &self.info().databases;
         let options = host::database::options(&databases[service], service).expect("the address is ours");
-        PgConnection::connect_with(&options).await.expect("the database answers")
+        PgConnection::connect_with(&options)
+            .await
+            .expect("the database answers")
     }
 }

@@ -6,7 +6,12 @@
 use saga::{Definition, RetryPolicy, ShapeError};
 use sqlx::PgPool;
 
-use crate::{exchange::{Command, Reply}, purchase::Purchase, purchase_saga::purchase_saga, store};
+use crate::{
+    exchange::{Command, Reply},
+    purchase::Purchase,
+    purchase_saga::purchase_saga,
+    store,
+};
 
 /// The saga of a purchase.
 pub type PurchaseSaga = Definition<Purchase, Command, Reply>;
@@ -57,7 +62,9 @@ impl Definitions {
     /// # Errors
     /// When a definition's shape is wrong: the program must not start.
     pub fn new(retry: RetryPolicy) -> Result<Self, ShapeError> {
-        Ok(Self { versions: vec![purchase_saga(retry)?] })
+        Ok(Self {
+            versions: vec![purchase_saga(retry)?],
+        })
     }
 
     /// The definition of a saga of `version`.
@@ -82,11 +89,20 @@ impl Definitions {
         let known: Vec<u16> = self.versions.iter().map(Definition::version).collect();
         let active = store::activate_if_none(pool, name, i32::from(self.newest().version())).await?;
         if self.of(active).is_none() {
-            return Err(LiveVersionError::Active { name: name.to_owned(), version: active, known });
+            return Err(LiveVersionError::Active {
+                name: name.to_owned(),
+                version: active,
+                known,
+            });
         }
         for (version, open) in store::open_versions(pool).await? {
             if self.of(version).is_none() {
-                return Err(LiveVersionError::Open { name: name.to_owned(), version, open, known });
+                return Err(LiveVersionError::Open {
+                    name: name.to_owned(),
+                    version,
+                    open,
+                    known,
+                });
             }
         }
         Ok(())

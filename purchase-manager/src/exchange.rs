@@ -39,7 +39,10 @@ impl<M: Message> Encode for M {
 
 /// The command `message` on `topic`.
 pub fn to<M: Message>(topic: &'static str, message: M) -> Command {
-    Command { topic, message: Arc::new(message) }
+    Command {
+        topic,
+        message: Arc::new(message),
+    }
 }
 
 impl Command {
@@ -79,10 +82,12 @@ impl Reply {
     /// [`Fault::Deterministic`] when the topic may not carry such a message, or its bytes are damaged.
     pub fn read(message: &Received) -> Result<Self, Fault> {
         let name = &message.envelope.message_type;
-        let kind =
-            topics::message_on(topics::PURCHASE_REPLIES, name).ok_or_else(|| message.unexpected())?;
+        let kind = topics::message_on(topics::PURCHASE_REPLIES, name).ok_or_else(|| message.unexpected())?;
         let body = decode_json(kind, &message.datum, &message.schema)?;
-        Ok(Self { message_type: name.clone(), body })
+        Ok(Self {
+            message_type: name.clone(),
+            body,
+        })
     }
 
     /// A reply as a test or a replay makes it.
@@ -116,7 +121,11 @@ pub fn is<M: Message>(reply: &Reply) -> bool {
 /// Accepts an `A`; everything else is not what the step asked for.
 #[must_use]
 pub fn accept<A: Message>(reply: &Reply) -> Verdict {
-    if is::<A>(reply) { Verdict::Accepted } else { Verdict::Unexpected }
+    if is::<A>(reply) {
+        Verdict::Accepted
+    } else {
+        Verdict::Unexpected
+    }
 }
 
 /// Adds to a [`Verdict`] the messages that refuse.

@@ -49,7 +49,10 @@ impl Handler for Messages {
                 }
                 Answer::Repeated | Answer::CancelKept => {}
                 Answer::Unknown => {
-                    return Err(Fault::deterministic(anyhow::anyhow!("there is no purchase {}", message.key)));
+                    return Err(Fault::deterministic(anyhow::anyhow!(
+                        "there is no purchase {}",
+                        message.key
+                    )));
                 }
                 Answer::Foreign => {
                     return Err(Fault::deterministic(anyhow::anyhow!(
@@ -71,7 +74,13 @@ fn read(message: &Received) -> Result<Event<'_>, Fault> {
             .ok_or_else(|| Fault::deterministic(EnvelopeError::Missing(header::COMMAND_ID)))?;
         let purchase_id: PurchaseId = message.key.parse().map_err(Fault::deterministic)?;
         let reply = Reply::read(message)?;
-        (purchase_id, What::Input(Input::Reply { command_id: command_id.0, reply }))
+        (
+            purchase_id,
+            What::Input(Input::Reply {
+                command_id: command_id.0,
+                reply,
+            }),
+        )
     } else {
         let submitted: SubmitPurchase = message
             .decode_if::<SubmitPurchase>()?
@@ -85,5 +94,9 @@ fn read(message: &Received) -> Result<Event<'_>, Fault> {
             message.key
         )));
     }
-    Ok(Event { purchase_id, what, cause: Some(message) })
+    Ok(Event {
+        purchase_id,
+        what,
+        cause: Some(message),
+    })
 }

@@ -52,16 +52,30 @@ async fn purchases(
     let records = match (&query.ids, &query.customer) {
         (Some(ids), None) => store::read(orchestrator.pool(), &parse_ids(ids)?).await?,
         (None, Some(customer)) => {
-            let states: Option<Vec<String>> =
-                query.states.as_ref().map(|s| s.split(',').map(str::to_owned).collect());
+            let states: Option<Vec<String>> = query
+                .states
+                .as_ref()
+                .map(|s| s.split(',').map(str::to_owned).collect());
             let limit = query.limit.unwrap_or(20).clamp(1, MAX_PAGE);
-            store::of_customer(orchestrator.pool(), customer, query.before, states.as_deref(), limit).await?
+            store::of_customer(
+                orchestrator.pool(),
+                customer,
+                query.before,
+                states.as_deref(),
+                limit,
+            )
+            .await?
         }
         (Some(_), Some(_)) | (None, None) => {
-            return Err(Failure::BadRequest("ask with either ?ids=a,b or ?customer=subject".to_owned()));
+            return Err(Failure::BadRequest(
+                "ask with either ?ids=a,b or ?customer=subject".to_owned(),
+            ));
         }
     };
-    let purchases = records.iter().filter_map(|record| view(&orchestrator, record)).collect();
+    let purchases = records
+        .iter()
+        .filter_map(|record| view(&orchestrator, record))
+        .collect();
     Ok(Json(Purchases { purchases }))
 }
 
@@ -72,12 +86,18 @@ fn parse_ids(text: &str) -> Result<Vec<Uuid>, Failure> {
         .collect::<Result<_, _>>()
         .map_err(|error| Failure::BadRequest(format!("ids must be UUIDs separated by commas: {error}")))?;
     if ids.len() > MAX_IDS {
-        return Err(Failure::BadRequest(format!("{} ids are too many: ask for {MAX_IDS} at most", ids.len())));
+        return Err(Failure::BadRequest(format!(
+            "{} ids are too many: ask for {MAX_IDS} at most",
+            ids.len()
+        )));
     }
     Ok(ids)
 }
 
-fn view(orchestrator: &Orchestrator, record: &Record) -> Option<contracts::purchase_manager::PurchaseUpdated> {
+fn view(
+    orchestrator: &Orchestrator,
+    record: &Record,
+) -> Option<contracts::purchase_manager::PurchaseUpdated> {
     let version = record.state.as_ref()?.version();
     record.view(orchestrator.definitions().of(i32::from(version))?)
 }
@@ -90,22 +110,36 @@ async fn cancel(
     let scope = format!("cancel-purchase:{id}:{}", body.customer_id);
     let hash = request::hash(&body).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
     let mut tx = orchestrator.pool().begin().await.map_err(Fault::from)?;
-    match request::claim(&mut tx, &scope, body.idempotency_key, &hash).await.map_err(Fault::from)? {
+    match request::claim(&mut tx, &scope, body.idempotency_key, &hash)
+        .await
+        .map_err(Fault::from)?
+    {
         Claim::Fresh => {}
         Claim::Repeated(response) => return Ok(stored(&response)),
         Claim::Reused => {
-            return Ok(refused("IDEMPOTENCY_KEY_REUSED", "This idempotency key was used for another request: draw a new one."));
+            return Ok(refused(
+                "IDEMPOTENCY_KEY_REUSED",
+                "This idempotency key was used for another request: draw a new one.",
+            ));
         }
     }
-    let cancellation = Cancellation { by: body.customer_id.0.clone(), reason: body.reason.clone() };
+    let cancellation = Cancellation {
+        by: body.customer_id.0.clone(),
+        reason: body.reason.clone(),
+    };
     let event = Event {
         purchase_id: PurchaseId(id),
-        what: What::Cancel { customer_id: body.customer_id.clone(), cancellation },
+        what: What::Cancel {
+            customer_id: body.customer_id.clone(),
+            cancellation,
+        },
         cause: None,
     };
     let worked = orchestrator.work(&mut tx, vec![event]).await?;
     let response = answer(&orchestrator, id, &worked)?;
-    request::answer(&mut tx, &scope, body.idempotency_key, &response).await.map_err(Fault::from)?;
+    request::answer(&mut tx, &scope, body.idempotency_key, &response)
+        .await
+        .map_err(Fault::from)?;
     orchestrator.outbox().append(&mut tx, &worked.outgoing).await?;
     tx.commit().await.map_err(Fault::from)?;
     orchestrator.outbox().wake_relay();
@@ -115,11 +149,16 @@ async fn cancel(
 /// The answer as it is kept for a repetition: `{"ok": …}` or `{"refused": …}`.
 fn answer(orchestrator: &Orchestrator, id: Uuid, worked: &Worked) -> Result<Value, Fault> {
     let refuse = |code: &str, message: &str| {
-        let refused = Refused { errors: vec![refusal(code, message)] };
+        let refused = Refused {
+            errors: vec![refusal(code, message)],
+        };
         serde_json::to_value(refused).map(|body| serde_json::json!({ "refused": body }))
     };
     let accept = |effects: &[&str]| {
-        let purchase = worked.records.get(&id).and_then(|record| view(orchestrator, record));
+        let purchase = worked
+            .records
+            .get(&id)
+            .and_then(|record| view(orchestrator, record));
         let effects = effects.iter().map(|text| (*text).to_owned()).collect();
         serde_json::to_value(Cancelled { purchase, effects }).map(|body| serde_json::json!({ "ok": body }))
     };
@@ -147,7 +186,9 @@ fn answer(orchestrator: &Orchestrator, id: Uuid, worked: &Worked) -> Result<Valu
             | Outcome::Hold(_)
             | Outcome::Incompatible(_)),
         )) => {
-            return Err(Fault::deterministic(anyhow::anyhow!("a cancellation cannot come to {outcome:?}")));
+            return Err(Fault::deterministic(anyhow::anyhow!(
+                "a cancellation cannot come to {outcome:?}"
+            )));
         }
         None => return Err(Fault::deterministic(anyhow::anyhow!("one event has one answer"))),
     };
@@ -163,12 +204,19 @@ fn stored(response: &Value) -> Response {
 }
 
 fn refused(code: &str, message: &str) -> Response {
-    let body = Refused { errors: vec![refusal(code, message)] };
+    let body = Refused {
+        errors: vec![refusal(code, message)],
+    };
     (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
 }
 
 fn refusal(code: &str, message: &str) -> Refusal {
-    Refusal { code: code.to_owned(), message: message.to_owned(), field: None, retryable: false }
+    Refusal {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        field: None,
+        retryable: false,
+    }
 }
 
 /// A request that got no answer.

@@ -52,8 +52,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let mut host = Host::start("purchase-manager", &config.service, &MIGRATOR, shutdown).await?;
     let definitions = definitions::Definitions::new(config.retry)?;
     definitions.check_live(&host.pool()).await?;
-    let orchestrator =
-        Arc::new(orchestrator::Orchestrator::new(definitions, host.codec(), host.outbox(), host.pool()));
+    let orchestrator = Arc::new(orchestrator::Orchestrator::new(
+        definitions,
+        host.codec(),
+        host.outbox(),
+        host.pool(),
+    ));
     host.consume(
         &[topics::PURCHASE_COMMANDS, topics::PURCHASE_REPLIES],
         handlers::Messages::new(orchestrator.clone()),

@@ -89,7 +89,12 @@ impl Orchestrator {
     /// An orchestrator of these definitions.
     #[must_use]
     pub fn new(definitions: Definitions, codec: Codec, outbox: Outbox, pool: PgPool) -> Self {
-        Self { definitions, codec, outbox, pool }
+        Self {
+            definitions,
+            codec,
+            outbox,
+            pool,
+        }
     }
 
     /// The definitions.
@@ -115,11 +120,7 @@ impl Orchestrator {
     /// # Errors
     /// The database's faults; [`Fault::Deterministic`] when a stored saga cannot be read or follows a definition that
     /// this program lacks.
-    pub async fn work(
-        &self,
-        connection: &mut PgConnection,
-        events: Vec<Event<'_>>,
-    ) -> Result<Worked, Fault> {
+    pub async fn work(&self, connection: &mut PgConnection, events: Vec<Event<'_>>) -> Result<Worked, Fault> {
         let mut ids: Vec<Uuid> = events.iter().map(|event| event.purchase_id.0).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -135,7 +136,10 @@ impl Orchestrator {
             orchestrator: self,
             now,
             active,
-            read_versions: locked.iter().map(|record| (record.id.0, record.version)).collect(),
+            read_versions: locked
+                .iter()
+                .map(|record| (record.id.0, record.version))
+                .collect(),
             records: locked.into_iter().map(|record| (record.id.0, record)).collect(),
             touched: BTreeMap::new(),
             log: Vec::new(),
@@ -147,7 +151,11 @@ impl Orchestrator {
             answers.push(batch.happen(event)?);
         }
         batch.save(connection).await?;
-        Ok(Worked { outgoing: batch.outgoing, answers, records: batch.records })
+        Ok(Worked {
+            outgoing: batch.outgoing,
+            answers,
+            records: batch.records,
+        })
     }
 }
 
@@ -171,9 +179,10 @@ impl Batch<'_> {
         let id = event.purchase_id.0;
         match event.what {
             What::Submit(purchase) => self.submit(id, *purchase, event.cause),
-            What::Cancel { customer_id, cancellation } => {
-                self.cancel(id, &customer_id, cancellation, event.cause)
-            }
+            What::Cancel {
+                customer_id,
+                cancellation,
+            } => self.cancel(id, &customer_id, cancellation, event.cause),
             What::Input(input) => self.input(id, input, event.cause),
         }
     }
@@ -244,12 +253,7 @@ impl Batch<'_> {
         }
     }
 
-    fn input(
-        &mut self,
-        id: Uuid,
-        input: Input<Reply>,
-        cause: Option<&Received>,
-    ) -> Result<Answer, Fault> {
+    fn input(&mut self, id: Uuid, input: Input<Reply>, cause: Option<&Received>) -> Result<Answer, Fault> {
         let Some(state) = self.records.get(&id).and_then(|record| record.state.clone()) else {
             return Ok(Answer::Unknown);
         };
@@ -268,7 +272,10 @@ impl Batch<'_> {
         decision: Decision<Purchase, Command, Reply>,
         cause: Option<&Received>,
     ) -> Result<Answer, Fault> {
-        let record = self.records.get_mut(&id).expect("a decision is made for a saga of the batch");
+        let record = self
+            .records
+            .get_mut(&id)
+            .expect("a decision is made for a saga of the batch");
         record.state = Some(decision.state);
         for effect in &decision.effects {
             record.timings.note(effect, self.now);
@@ -283,7 +290,13 @@ impl Batch<'_> {
                     let key = (id, timer.step.as_str().to_owned(), timer.direction.as_str());
                     let attempt = i32::try_from(timer.attempt).unwrap_or(i32::MAX);
                     let after_micros = i64::try_from(after.as_micros()).unwrap_or(i64::MAX);
-                    self.timers.insert(key, Some(NewTimer { attempt, after_micros }));
+                    self.timers.insert(
+                        key,
+                        Some(NewTimer {
+                            attempt,
+                            after_micros,
+                        }),
+                    );
                 }
                 Effect::ClearTimer(timer) => {
                     let key = (id, timer.step.as_str().to_owned(), timer.direction.as_str());
@@ -301,12 +314,7 @@ impl Batch<'_> {
         Ok(Answer::Decided(decision.outcome))
     }
 
-    fn send(
-        &mut self,
-        id: Uuid,
-        sent: &SentCommand<Command>,
-        cause: Option<&Received>,
-    ) -> Result<(), Fault> {
+    fn send(&mut self, id: Uuid, sent: &SentCommand<Command>, cause: Option<&Received>) -> Result<(), Fault> {
         let outgoing = sent
             .command
             .outgoing(&self.orchestrator.codec, PurchaseId(id))?
@@ -321,8 +329,13 @@ impl Batch<'_> {
         let record = &self.records[&id];
         let Some(state) = &record.state else { return Ok(()) };
         let definition = self.definition(i32::from(state.version()))?;
-        let Some(view) = record.view(definition) else { return Ok(()) };
-        let event = self.orchestrator.codec.outgoing(topics::PURCHASE_EVENTS, record.id, &view)?;
+        let Some(view) = record.view(definition) else {
+            return Ok(());
+        };
+        let event = self
+            .orchestrator
+            .codec
+            .outgoing(topics::PURCHASE_EVENTS, record.id, &view)?;
         self.outgoing.push(follow(event, cause));
         Ok(())
     }
@@ -333,7 +346,10 @@ impl Batch<'_> {
         entry: &LogEntry<Purchase, Command, Reply>,
         cause: Option<&Received>,
     ) -> Result<(), Fault> {
-        let record = self.records.get_mut(&id).expect("a decision is made for a saga of the batch");
+        let record = self
+            .records
+            .get_mut(&id)
+            .expect("a decision is made for a saga of the batch");
         record.log_length += 1;
         self.log.push(LogRow {
             saga_id: id,
@@ -341,7 +357,9 @@ impl Batch<'_> {
             kind: entry.kind(),
             step: entry.step().map(|step| step.as_str().to_owned()),
             message_id: cause.map(|message| message.envelope.id.0),
-            trace: cause.and_then(|message| message.envelope.trace).map(|trace| trace.to_string()),
+            trace: cause
+                .and_then(|message| message.envelope.trace)
+                .map(|trace| trace.to_string()),
             body: serde_json::to_value(entry).map_err(Fault::deterministic)?,
         });
         Ok(())
@@ -350,7 +368,9 @@ impl Batch<'_> {
     fn definition(&self, version: i32) -> Result<&'_ PurchaseSaga, Fault> {
         self.orchestrator.definitions.of(version).ok_or_else(|| {
             // Not this message's fault: another release is needed, and the message waits for it.
-            Fault::transient(anyhow::anyhow!("this program lacks version {version} of the purchase saga"))
+            Fault::transient(anyhow::anyhow!(
+                "this program lacks version {version} of the purchase saga"
+            ))
         })
     }
 

@@ -51,7 +51,10 @@ impl Purchase {
     /// The name of a product of this purchase, for people.
     #[must_use]
     pub fn product_name(&self, id: ProductId) -> &str {
-        self.lines.iter().find(|line| line.product_id == id).map_or("a product", |line| line.name.as_str())
+        self.lines
+            .iter()
+            .find(|line| line.product_id == id)
+            .map_or("a product", |line| line.name.as_str())
     }
 
     /// An amount in the purchase's currency, for people.
@@ -69,13 +72,21 @@ impl TryFrom<SubmitPurchase> for Purchase {
             return Err(NotAPurchase::NoLines);
         }
         if let Some(line) = submitted.lines.iter().find(|line| line.quantity < 1) {
-            return Err(NotAPurchase::Quantity { product_id: line.product_id, quantity: line.quantity });
+            return Err(NotAPurchase::Quantity {
+                product_id: line.product_id,
+                quantity: line.quantity,
+            });
         }
         let sum = submitted.lines.iter().try_fold(0_i64, |sum, line| {
-            line.unit_price_minor.checked_mul(i64::from(line.quantity)).and_then(|cost| sum.checked_add(cost))
+            line.unit_price_minor
+                .checked_mul(i64::from(line.quantity))
+                .and_then(|cost| sum.checked_add(cost))
         });
         if sum != Some(submitted.total_minor) {
-            return Err(NotAPurchase::Total { sum, total: submitted.total_minor });
+            return Err(NotAPurchase::Total {
+                sum,
+                total: submitted.total_minor,
+            });
         }
         let SubmitPurchase {
             purchase_id,

@@ -56,7 +56,10 @@ pub fn purchase_saga(retry: RetryPolicy) -> Result<Definition<Purchase, Command,
             Step::pivot("create-order", "orders")
                 .command(|p| to(ORDERS_COMMANDS, ask::order(p)))
                 .reply(|_, r| accept::<OrderCreated>(r).or_refuse::<OrderRejected>(r, rejected))
-                .rollback(|p| to(ORDERS_COMMANDS, CancelOrder { purchase_id: p.id }), is::<OrderCancelled>),
+                .rollback(
+                    |p| to(ORDERS_COMMANDS, CancelOrder { purchase_id: p.id }),
+                    is::<OrderCancelled>,
+                ),
         )
         .parallel([
             Step::retriable("confirm-reservation", "product-admin")
@@ -79,13 +82,22 @@ mod ask {
             quantity: line.quantity,
             unit_price_minor: line.unit_price_minor,
         });
-        ValidateInventory { purchase_id: p.id, currency: p.currency, lines: lines.collect() }
+        ValidateInventory {
+            purchase_id: p.id,
+            currency: p.currency,
+            lines: lines.collect(),
+        }
     }
 
     pub fn reserve(p: &Purchase) -> ReserveProducts {
-        let lines =
-            p.lines.iter().map(|line| ReserveLine { product_id: line.product_id, quantity: line.quantity });
-        ReserveProducts { purchase_id: p.id, lines: lines.collect() }
+        let lines = p.lines.iter().map(|line| ReserveLine {
+            product_id: line.product_id,
+            quantity: line.quantity,
+        });
+        ReserveProducts {
+            purchase_id: p.id,
+            lines: lines.collect(),
+        }
     }
 
     pub fn authorize(p: &Purchase) -> AuthorizePayment {

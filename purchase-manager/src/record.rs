@@ -63,7 +63,10 @@ impl Timings {
                 times.finished_at = None;
             }
             Effect::SetTimer { timer, after } => {
-                let times = self.0.entry(key(timer.step.as_str(), timer.direction)).or_default();
+                let times = self
+                    .0
+                    .entry(key(timer.step.as_str(), timer.direction))
+                    .or_default();
                 times.next_retry_at = Some(micros.saturating_add(as_micros(*after)));
             }
             Effect::ClearTimer(TimerKey { step, direction }) => {
@@ -149,7 +152,11 @@ fn failure(state: &State<Purchase>) -> Option<PurchaseFailureView> {
         Cause::Operator { .. } => "This purchase was cancelled by our staff.",
         Cause::Refused { .. } | Cause::BudgetSpent { .. } => return None,
     };
-    Some(PurchaseFailureView { code: "STATE_CONFLICT".to_owned(), message: message.to_owned(), step: None })
+    Some(PurchaseFailureView {
+        code: "STATE_CONFLICT".to_owned(),
+        message: message.to_owned(),
+        step: None,
+    })
 }
 
 fn word(standing: Standing) -> &'static str {

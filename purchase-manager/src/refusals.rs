@@ -30,8 +30,7 @@ fn insufficient(
     purchase: &Purchase,
     missing: impl Iterator<Item = (ProductId, i32, i32)>,
     detail: &(impl Serialize + ?Sized),
-) -> Refusal
-{
+) -> Refusal {
     let sentences: Vec<String> = missing
         .map(|(product, requested, available)| {
             let name = purchase.product_name(product);
@@ -55,7 +54,10 @@ pub fn prices_moved(purchase: &Purchase, changes: &[PriceChange]) -> Refusal {
         .map(|change| {
             let now = Money::new(change.actual_minor, change.currency);
             let name = purchase.product_name(change.product_id);
-            format!("{name}: {now} instead of {}", purchase.money(change.expected_minor))
+            format!(
+                "{name}: {now} instead of {}",
+                purchase.money(change.expected_minor)
+            )
         })
         .collect();
     Refusal {
@@ -76,7 +78,11 @@ pub fn declined(no: &PaymentDeclined) -> Refusal {
 
 /// Orders would not place the order.
 pub fn rejected(no: &OrderRejected) -> Refusal {
-    Refusal { code: "STATE_CONFLICT".to_owned(), message: no.reason.clone(), detail: Value::Null }
+    Refusal {
+        code: "STATE_CONFLICT".to_owned(),
+        message: no.reason.clone(),
+        detail: Value::Null,
+    }
 }
 
 fn json(detail: &(impl Serialize + ?Sized)) -> Value {

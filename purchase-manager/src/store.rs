@@ -31,7 +31,11 @@ impl TryFrom<SagaRow> for Record {
             id: PurchaseId(row.id),
             customer_id: CustomerId(row.customer_id),
             version: row.version,
-            state: row.state.map(serde_json::from_value).transpose().map_err(Fault::deterministic)?,
+            state: row
+                .state
+                .map(serde_json::from_value)
+                .transpose()
+                .map_err(Fault::deterministic)?,
             early_cancel: row
                 .early_cancel
                 .map(serde_json::from_value)
@@ -50,7 +54,9 @@ impl TryFrom<SagaRow> for Record {
 /// # Errors
 /// The database's faults.
 pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, Fault> {
-    Ok(sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(connection).await?)
+    Ok(sqlx::query_scalar!(r#"select now() as "now!""#)
+        .fetch_one(connection)
+        .await?)
 }
 
 /// Reads and locks the sagas that exist among `ids`.
@@ -162,13 +168,17 @@ fn columns(sagas: &[&Written<'_>]) -> Result<Columns, Fault> {
         columns.ids.push(record.id.0);
         columns.customers.push(record.customer_id.0.clone());
         columns.definitions.push(state.map(|s| s.definition().to_owned()));
-        columns.definition_versions.push(state.map(|s| i32::from(s.version())));
+        columns
+            .definition_versions
+            .push(state.map(|s| i32::from(s.version())));
         columns.versions.push(record.version);
         columns.read_versions.push(read_version.unwrap_or_default());
         columns.standings.push(record.standing().to_owned());
         columns.states.push(state.map(json).transpose()?);
         columns.timings.push(json(&record.timings)?);
-        columns.early_cancels.push(record.early_cancel.as_ref().map(json).transpose()?);
+        columns
+            .early_cancels
+            .push(record.early_cancel.as_ref().map(json).transpose()?);
         columns.log_lengths.push(record.log_length);
     }
     Ok(columns)
@@ -228,7 +238,9 @@ async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result
     if updated.rows_affected() == sagas.len() as u64 {
         Ok(())
     } else {
-        Err(Fault::transient(anyhow::anyhow!("a saga changed while it was locked")))
+        Err(Fault::transient(anyhow::anyhow!(
+            "a saga changed while it was locked"
+        )))
     }
 }
 
@@ -400,7 +412,9 @@ pub async fn activate_if_none(pool: &PgPool, name: &str, version: i32) -> Result
     )
     .execute(pool)
     .await?;
-    sqlx::query_scalar!("select version from active_definition where name = $1", name).fetch_one(pool).await
+    sqlx::query_scalar!("select version from active_definition where name = $1", name)
+        .fetch_one(pool)
+        .await
 }
 
 /// The version that new sagas follow.

@@ -87,7 +87,10 @@ impl Timers {
             })
             .collect();
         let worked = self.orchestrator.work(&mut tx, events).await?;
-        self.orchestrator.outbox().append(&mut tx, &worked.outgoing).await?;
+        self.orchestrator
+            .outbox()
+            .append(&mut tx, &worked.outgoing)
+            .await?;
         tx.commit().await?;
         self.orchestrator.outbox().wake_relay();
         Ok(fired)

@@ -1,5 +1,8 @@
 //! One look at the system: all snapshots, all invariants.
-#![expect(clippy::disallowed_methods, reason = "temporary tables do not exist when the program is built")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "temporary tables do not exist when the program is built"
+)]
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -52,7 +55,8 @@ impl Look {
     pub(super) fn confirming(mut self, earlier: &Self) -> Self {
         for (now, before) in self.seen.iter_mut().zip(&earlier.seen) {
             let before: HashSet<&str> = before.violations.iter().map(|v| v.subject.as_str()).collect();
-            now.violations.retain(|violation| before.contains(violation.subject.as_str()));
+            now.violations
+                .retain(|violation| before.contains(violation.subject.as_str()));
         }
         self
     }
@@ -69,20 +73,36 @@ impl Look {
                 examples: seen.violations,
             }
         });
-        Report { settled, invariants: findings.collect(), information: self.information }
+        Report {
+            settled,
+            invariants: findings.collect(),
+            information: self.information,
+        }
     }
 }
 
 async fn see(connection: &mut PgConnection, invariant: &'static Invariant) -> Result<Seen, sqlx::Error> {
-    let checked = sqlx::query_scalar(invariant.checked).fetch_one(&mut *connection).await?;
+    let checked = sqlx::query_scalar(invariant.checked)
+        .fetch_one(&mut *connection)
+        .await?;
+    // What is wrong with one thing in two ways is one violation.
     let limited = format!(
-        "select subject, detail from ({}) v order by subject, detail limit {KEPT}",
+        "select subject, string_agg(detail, '; ' order by detail) from ({}) v group by subject order by subject
+         limit {KEPT}",
         invariant.violations
     );
-    let rows: Vec<(String, String)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(limited)).fetch_all(connection).await?;
-    let violations = rows.into_iter().map(|(subject, detail)| Example { subject, detail }).collect();
-    Ok(Seen { invariant, checked, violations })
+    let rows: Vec<(String, String)> = sqlx::query_as(sqlx::AssertSqlSafe(limited))
+        .fetch_all(connection)
+        .await?;
+    let violations = rows
+        .into_iter()
+        .map(|(subject, detail)| Example { subject, detail })
+        .collect();
+    Ok(Seen {
+        invariant,
+        checked,
+        violations,
+    })
 }
 
 /// What is no violation, but waits for a person.
@@ -93,23 +113,26 @@ async fn information(connection: &mut PgConnection) -> Result<Information, sqlx:
     )
     .fetch_all(&mut *connection)
     .await?;
-    let stuck: Vec<(String, f64)> =
-        sqlx::query_as("select id::text, idle_s from purchase where standing = 'STUCK' order by idle_s desc, id")
-            .fetch_all(&mut *connection)
-            .await?;
+    let stuck: Vec<(String, f64)> = sqlx::query_as(
+        "select id::text, idle_s from purchase where standing = 'STUCK' order by idle_s desc, id",
+    )
+    .fetch_all(&mut *connection)
+    .await?;
     let (purchases, at_rest, open, resolved): (i64, i64, i64, i64) = sqlx::query_as(
         "select (select count(*) from purchase), (select count(*) from purchase_at_rest),
                 (select count(*) from open_purchase), (select count(*) from purchase where is_resolved)",
     )
     .fetch_one(connection)
     .await?;
-    let parked = parked.into_iter().map(|(service, topic, error_class, messages, oldest_s)| Parked {
-        service,
-        topic,
-        error_class,
-        messages,
-        oldest_seconds: whole_seconds(oldest_s),
-    });
+    let parked = parked
+        .into_iter()
+        .map(|(service, topic, error_class, messages, oldest_s)| Parked {
+            service,
+            topic,
+            error_class,
+            messages,
+            oldest_seconds: whole_seconds(oldest_s),
+        });
     let stuck_count = stuck.len();
     let stuck = stuck.into_iter().take(EXAMPLES);
     Ok(Information {
@@ -120,13 +143,19 @@ async fn information(connection: &mut PgConnection) -> Result<Information, sqlx:
         parked: parked.collect(),
         stuck: stuck_count,
         longest_stuck: stuck
-            .map(|(purchase, idle_s)| Stuck { purchase, for_seconds: whole_seconds(idle_s) })
+            .map(|(purchase, idle_s)| Stuck {
+                purchase,
+                for_seconds: whole_seconds(idle_s),
+            })
             .collect(),
     })
 }
 
 /// Seconds for a report: of no interest beyond the range of an integer.
-#[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "`as` saturates, which is what is wanted"
+)]
 fn whole_seconds(seconds: f64) -> i64 {
     seconds.round() as i64
 }
@@ -138,7 +167,10 @@ mod tests {
     fn look(subjects: &[&str]) -> Look {
         let violations = subjects
             .iter()
-            .map(|subject| Example { subject: (*subject).to_owned(), detail: String::new() })
+            .map(|subject| Example {
+                subject: (*subject).to_owned(),
+                detail: String::new(),
+            })
             .collect();
         let information = Information {
             purchases: 0,
@@ -149,7 +181,14 @@ mod tests {
             stuck: 0,
             longest_stuck: Vec::new(),
         };
-        Look { seen: vec![Seen { invariant: &INVARIANTS[0], checked: 9, violations }], information }
+        Look {
+            seen: vec![Seen {
+                invariant: &INVARIANTS[0],
+                checked: 9,
+                violations,
+            }],
+            information,
+        }
     }
 
     #[test]

@@ -107,7 +107,11 @@ impl Report {
     /// The names of the violated invariants.
     #[must_use]
     pub fn violated(&self) -> Vec<&'static str> {
-        self.invariants.iter().filter(|finding| finding.violations > 0).map(|finding| finding.id).collect()
+        self.invariants
+            .iter()
+            .filter(|finding| finding.violations > 0)
+            .map(|finding| finding.id)
+            .collect()
     }
 
     /// The report with its verdict, for a script.
@@ -121,7 +125,10 @@ impl Report {
             #[serde(flatten)]
             report: &'a Report,
         }
-        serde_json::to_string_pretty(&WithVerdict { clean: self.is_clean(), report: self })
+        serde_json::to_string_pretty(&WithVerdict {
+            clean: self.is_clean(),
+            report: self,
+        })
     }
 
     /// The report for a person.
@@ -130,7 +137,14 @@ impl Report {
         let rows: Vec<[String; 4]> = self
             .invariants
             .iter()
-            .map(|f| [f.id.to_owned(), f.checked.to_string(), f.violations.to_string(), f.what.to_owned()])
+            .map(|f| {
+                [
+                    f.id.to_owned(),
+                    f.checked.to_string(),
+                    f.violations.to_string(),
+                    f.what.to_owned(),
+                ]
+            })
             .collect();
         let mut lines = vec![output::table(["", "checked", "violations", "invariant"], &rows)];
         for finding in &self.invariants {
@@ -185,9 +199,13 @@ impl Report {
         });
         match (violated.is_empty(), unsettled) {
             (true, None) => "clean: every invariant holds".to_owned(),
-            (true, Some(unsettled)) => format!("every invariant holds so far, but the system has {unsettled}"),
+            (true, Some(unsettled)) => {
+                format!("every invariant holds so far, but the system has {unsettled}")
+            }
             (false, None) => format!("VIOLATED: {}", violated.join(", ")),
-            (false, Some(unsettled)) => format!("VIOLATED: {}; the system has {unsettled}", violated.join(", ")),
+            (false, Some(unsettled)) => {
+                format!("VIOLATED: {}; the system has {unsettled}", violated.join(", "))
+            }
         }
     }
 }

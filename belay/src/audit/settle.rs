@@ -1,5 +1,8 @@
 //! Waiting until nothing moves any more.
-#![expect(clippy::disallowed_methods, reason = "reads several services' tables, of which only one schema could be checked")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "reads several services' tables, of which only one schema could be checked"
+)]
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,7 +26,10 @@ struct Moving {
 }
 
 impl Moving {
-    const NOTHING: Self = Self { open_purchases: 0, waiting_messages: 0 };
+    const NOTHING: Self = Self {
+        open_purchases: 0,
+        waiting_messages: 0,
+    };
 }
 
 /// Waits until every accepted purchase has ended or is parked and every outbox is empty, twice in a row, because a message
@@ -36,12 +42,22 @@ pub(super) async fn settle(databases: &BTreeMap<String, String>, limit: Duration
     let started = Instant::now();
     let mut quiet_before = false;
     loop {
-        let moving = moving(&mut connections).await.context("the services' tables cannot be read")?;
+        let moving = moving(&mut connections)
+            .await
+            .context("the services' tables cannot be read")?;
         let in_time = moving == Moving::NOTHING && quiet_before;
         if in_time || started.elapsed() >= limit {
             let waited_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            let Moving { open_purchases, waiting_messages } = moving;
-            return Ok(Settled { in_time, waited_ms, open_purchases, waiting_messages });
+            let Moving {
+                open_purchases,
+                waiting_messages,
+            } = moving;
+            return Ok(Settled {
+                in_time,
+                waited_ms,
+                open_purchases,
+                waiting_messages,
+            });
         }
         quiet_before = moving == Moving::NOTHING;
         sleep(PAUSE).await;
@@ -70,15 +86,22 @@ async fn moving(connections: &mut BTreeMap<&'static str, PgConnection>) -> Resul
         .fetch_all(&mut *connection)
         .await?;
         parked.extend(keys);
-        let waiting: i64 = sqlx::query_scalar("select count(*) from outbox").fetch_one(&mut *connection).await?;
+        let waiting: i64 = sqlx::query_scalar("select count(*) from outbox")
+            .fetch_one(&mut *connection)
+            .await?;
         waiting_messages += waiting;
     }
     // A submission that is parked on its way has no saga that could end.
     let lost = unheard.into_iter().filter(|id| !parked.contains(id));
     let open: HashSet<String> = running.into_iter().chain(lost).collect();
-    Ok(Moving { open_purchases: i64::try_from(open.len()).unwrap_or(i64::MAX), waiting_messages })
+    Ok(Moving {
+        open_purchases: i64::try_from(open.len()).unwrap_or(i64::MAX),
+        waiting_messages,
+    })
 }
 
 fn of<'a>(connections: &'a mut BTreeMap<&'static str, PgConnection>, service: &str) -> &'a mut PgConnection {
-    connections.get_mut(service).expect("one was opened for every service")
+    connections
+        .get_mut(service)
+        .expect("one was opened for every service")
 }

@@ -1,5 +1,8 @@
 //! What the invariants need of each service, copied into temporary tables of one connection.
-#![expect(clippy::disallowed_methods, reason = "temporary tables do not exist when the program is built")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "temporary tables do not exist when the program is built"
+)]
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -145,12 +148,18 @@ pub(super) async fn take(
     options: &Options,
 ) -> anyhow::Result<PgConnection> {
     let mut target = connect(databases, "purchase-manager").await?;
-    create(&mut target, options).await.context("no temporary tables can be made in purchase-manager's database")?;
+    create(&mut target, options)
+        .await
+        .context("no temporary tables can be made in purchase-manager's database")?;
     for service in SERVICES {
-        let tables = OF_ONE.iter().find(|(name, _)| *name == service).map_or(&[][..], |(_, tables)| *tables);
+        let tables = OF_ONE
+            .iter()
+            .find(|(name, _)| *name == service)
+            .map_or(&[][..], |(_, tables)| *tables);
         let mut source = connect(databases, service).await?;
         let copied = copy_service(&mut source, service, tables, &mut target).await;
-        copied.with_context(|| format!("the tables of {service} cannot be read: are they of this version?"))?;
+        copied
+            .with_context(|| format!("the tables of {service} cannot be read: are they of this version?"))?;
         drop(source.close().await);
     }
     for table in all_tables() {
@@ -161,8 +170,13 @@ pub(super) async fn take(
 }
 
 /// Opens a connection to a service's database, in its schema.
-pub(super) async fn connect(databases: &BTreeMap<String, String>, service: &str) -> anyhow::Result<PgConnection> {
-    let url = databases.get(service).with_context(|| format!("the database of {service} is not known"))?;
+pub(super) async fn connect(
+    databases: &BTreeMap<String, String>,
+    service: &str,
+) -> anyhow::Result<PgConnection> {
+    let url = databases
+        .get(service)
+        .with_context(|| format!("the database of {service} is not known"))?;
     let options = host::database::options(url, service)?.application_name("belay audit");
     let connected = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await;
     let connected = connected.with_context(|| format!("the database of {service} does not answer"))?;
@@ -174,14 +188,22 @@ fn all_tables() -> impl Iterator<Item = &'static Table> {
 }
 
 async fn create(target: &mut PgConnection, options: &Options) -> Result<(), sqlx::Error> {
-    execute(target, "create temporary table setting (at_rest_s float8, bound_s float8)".to_owned()).await?;
+    execute(
+        target,
+        "create temporary table setting (at_rest_s float8, bound_s float8)".to_owned(),
+    )
+    .await?;
     sqlx::query("insert into setting values ($1, $2)")
         .bind(options.at_rest.as_secs_f64())
         .bind(options.bound.as_secs_f64())
         .execute(&mut *target)
         .await?;
     for table in all_tables() {
-        execute(target, format!("create temporary table {} ({})", table.name, table.columns)).await?;
+        execute(
+            target,
+            format!("create temporary table {} ({})", table.name, table.columns),
+        )
+        .await?;
     }
     for statement in PREPARE {
         sqlx::query(*statement).execute(&mut *target).await?;
@@ -195,7 +217,9 @@ async fn copy_service(
     tables: &[Table],
     target: &mut PgConnection,
 ) -> Result<(), sqlx::Error> {
-    let mut snapshot = source.begin_with("begin isolation level repeatable read read only").await?;
+    let mut snapshot = source
+        .begin_with("begin isolation level repeatable read read only")
+        .await?;
     for table in tables.iter().chain(OF_ALL) {
         copy(&mut snapshot, service, table, target).await?;
     }
@@ -210,8 +234,10 @@ async fn copy(
     target: &mut PgConnection,
 ) -> Result<(), sqlx::Error> {
     // The service is one of ours, and a column that the table lacks is left out by json_populate_recordset.
-    let query =
-        format!("select row_to_json(t)::text from (select '{service}' as service, q.* from ({}) q) t", table.query);
+    let query = format!(
+        "select row_to_json(t)::text from (select '{service}' as service, q.* from ({}) q) t",
+        table.query
+    );
     let mut rows = sqlx::query_scalar::<_, String>(AssertSqlSafe(query)).fetch(source);
     let mut batch = Vec::with_capacity(BATCH_ROWS);
     while let Some(row) = rows.try_next().await? {
@@ -221,14 +247,22 @@ async fn copy(
             batch.clear();
         }
     }
-    if batch.is_empty() { Ok(()) } else { insert(target, table, &batch).await }
+    if batch.is_empty() {
+        Ok(())
+    } else {
+        insert(target, table, &batch).await
+    }
 }
 
 async fn insert(target: &mut PgConnection, table: &Table, rows: &[String]) -> Result<(), sqlx::Error> {
     let name = table.name;
-    let statement =
-        format!("insert into pg_temp.{name} select * from json_populate_recordset(null::pg_temp.{name}, $1::json)");
-    sqlx::query(AssertSqlSafe(statement)).bind(format!("[{}]", rows.join(","))).execute(target).await?;
+    let statement = format!(
+        "insert into pg_temp.{name} select * from json_populate_recordset(null::pg_temp.{name}, $1::json)"
+    );
+    sqlx::query(AssertSqlSafe(statement))
+        .bind(format!("[{}]", rows.join(",")))
+        .execute(target)
+        .await?;
     Ok(())
 }
 

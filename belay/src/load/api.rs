@@ -59,7 +59,13 @@ pub(super) fn client() -> anyhow::Result<reqwest::Client> {
 impl User {
     /// A user who shares the client's connections.
     pub fn new(target: &Arc<Target>, http: &reqwest::Client, role: Role, subject: String) -> Self {
-        Self { target: target.clone(), http: http.clone(), role, subject, token: Mutex::default() }
+        Self {
+            target: target.clone(),
+            http: http.clone(),
+            role,
+            subject,
+            token: Mutex::default(),
+        }
     }
 
     /// The system that this user uses.
@@ -112,7 +118,11 @@ impl User {
     }
 
     async fn attempt(&self, place: &Place, body: &Value) -> anyhow::Result<Attempt> {
-        let request = self.http.post(format!("{}/graphql", place.http)).bearer_auth(self.token(place)?).json(body);
+        let request = self
+            .http
+            .post(format!("{}/graphql", place.http))
+            .bearer_auth(self.token(place)?)
+            .json(body);
         let response = match request.send().await {
             Ok(response) => response,
             Err(error) => return Ok(Attempt::Again(chain(&error))),
@@ -139,12 +149,17 @@ enum Attempt {
 /// Whether an answer counts, is worth a repetition, or neither.
 fn judge(mut answer: Value) -> anyhow::Result<Attempt> {
     let Some(error) = answer["errors"].get(0) else {
-        let data = answer.get_mut("data").map(Value::take).context("an answer has neither data nor errors")?;
+        let data = answer
+            .get_mut("data")
+            .map(Value::take)
+            .context("an answer has neither data nor errors")?;
         return Ok(Attempt::Answered(data));
     };
     let message = error["message"].as_str().unwrap_or_default();
     match error["extensions"]["code"].as_str() {
-        Some(code @ ("UNAVAILABLE" | "TIMEOUT" | "RATE_LIMITED")) => Ok(Attempt::Again(format!("{code}: {message}"))),
+        Some(code @ ("UNAVAILABLE" | "TIMEOUT" | "RATE_LIMITED")) => {
+            Ok(Attempt::Again(format!("{code}: {message}")))
+        }
         Some(code) => bail!("{code}: {message}"),
         None => bail!("{message}"),
     }
@@ -153,7 +168,10 @@ fn judge(mut answer: Value) -> anyhow::Result<Attempt> {
 /// An error with its causes; the address that it may contain is ours.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect::<Vec<_>>().join(": ")
+    std::iter::once(error.to_string())
+        .chain(causes.map(ToString::to_string))
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// The first of a payload's user errors, in words.
@@ -169,11 +187,14 @@ mod tests {
 
     #[test]
     fn only_what_may_go_better_is_sent_again() {
-        let away = json!({ "data": null, "errors": [{ "message": "m", "extensions": { "code": "UNAVAILABLE" } }] });
+        let away =
+            json!({ "data": null, "errors": [{ "message": "m", "extensions": { "code": "UNAVAILABLE" } }] });
         assert!(matches!(judge(away), Ok(Attempt::Again(_))));
         let wrong = json!({ "errors": [{ "message": "m", "extensions": { "code": "BAD_USER_INPUT" } }] });
         assert_eq!(judge(wrong).unwrap_err().to_string(), "BAD_USER_INPUT: m");
-        assert!(matches!(judge(json!({ "data": { "x": 1 } })), Ok(Attempt::Answered(data)) if data["x"] == 1));
+        assert!(
+            matches!(judge(json!({ "data": { "x": 1 } })), Ok(Attempt::Answered(data)) if data["x"] == 1)
+        );
         assert!(judge(json!({})).is_err());
     }
 }

@@ -77,13 +77,27 @@ pub(super) async fn drive(
 ) -> anyhow::Result<Tally> {
     let http = api::client()?;
     let customers = (0..customers).map(|number| {
-        let user = Arc::new(User::new(target, &http, Role::Customer, format!("load-{name}-{number}")));
-        Customer { feed: Feed::start(user.clone()), user }
+        let user = Arc::new(User::new(
+            target,
+            &http,
+            Role::Customer,
+            format!("load-{name}-{number}"),
+        ));
+        Customer {
+            feed: Feed::start(user.clone()),
+            user,
+        }
     });
     let customers = customers.collect();
     let start = Instant::now();
     let end = start + duration;
-    let run = Arc::new(Run { planner, customers, tally: Tally::new(end), end, deadline: end + wait });
+    let run = Arc::new(Run {
+        planner,
+        customers,
+        tally: Tally::new(end),
+        end,
+        deadline: end + wait,
+    });
     let progress = tokio::spawn(tell_progress(run.clone()));
     let mut open = match pace {
         Pace::InFlight(count) => closed_loop(&run, count),
@@ -95,7 +109,8 @@ pub(super) async fn drive(
     progress.abort();
     drop(progress.await);
     open.shutdown().await;
-    let run = Arc::into_inner(run).context("a purchase is still under way after all of them were waited for")?;
+    let run =
+        Arc::into_inner(run).context("a purchase is still under way after all of them were waited for")?;
     if cut_off {
         run.tally.error("purchases were cut off when the wait was over");
     }
@@ -131,7 +146,9 @@ async fn open_loop(run: &Arc<Run>, start: Instant, rate: f64) -> JoinSet<()> {
         sleep_until(due).await;
         while tasks.try_join_next().is_some() {}
         let Ok(slot) = slots.clone().try_acquire_owned() else {
-            run.tally.error(&format!("not sent, because {MOST_OPEN} purchases are open already"));
+            run.tally.error(&format!(
+                "not sent, because {MOST_OPEN} purchases are open already"
+            ));
             continue;
         };
         let run = run.clone();
@@ -150,7 +167,13 @@ impl Run {
         let index = usize::try_from(number).unwrap_or_default() % self.customers.len();
         match self.buy(&self.customers[index], &plan).await {
             Ok(Bought { state, failure, at }) => {
-                self.tally.ended(Ended { expected: plan.expected, state, failure, at, took: at - from });
+                self.tally.ended(Ended {
+                    expected: plan.expected,
+                    state,
+                    failure,
+                    at,
+                    took: at - from,
+                });
             }
             Err(error) => self.tally.error(&format!("{error:#}")),
         }
@@ -159,13 +182,18 @@ impl Run {
     async fn buy(&self, customer: &Customer, plan: &Plan) -> anyhow::Result<Bought> {
         let mut input = plan.input.clone();
         input["idempotencyKey"] = json!(contracts::ids::fresh());
-        let answer = customer.user.ask(SUBMIT, &json!({ "input": input }), self.deadline).await?;
+        let answer = customer
+            .user
+            .ask(SUBMIT, &json!({ "input": input }), self.deadline)
+            .await?;
         self.tally.submitted(answer.repeated);
         let payload = &answer.data["submitPurchase"];
         if let Some(error) = api::user_error(payload) {
             anyhow::bail!("refused at the edge: {error}");
         }
-        let id = payload["purchase"]["id"].as_str().context("a submission was answered without a purchase")?;
+        let id = payload["purchase"]["id"]
+            .as_str()
+            .context("a submission was answered without a purchase")?;
         let mut heard = customer.feed.follow(id.to_owned());
         wait_for_end(&mut heard, self.deadline).await
     }
@@ -178,7 +206,9 @@ struct Bought {
 }
 
 async fn wait_for_end(heard: &mut watch::Receiver<Heard>, deadline: Instant) -> anyhow::Result<Bought> {
-    let waited = timeout_at(deadline, heard.wait_for(Heard::is_final)).await.map(|heard| heard.map(|heard| heard.clone()));
+    let waited = timeout_at(deadline, heard.wait_for(Heard::is_final))
+        .await
+        .map(|heard| heard.map(|heard| heard.clone()));
     match waited {
         Ok(Ok(Heard::Ended { state, failure, at })) => Ok(Bought { state, failure, at }),
         Ok(Ok(Heard::Refused(why))) => anyhow::bail!("its subscription was refused: {why}"),

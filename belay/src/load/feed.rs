@@ -109,7 +109,10 @@ impl Feed {
     /// Starts the customer's first socket.
     pub fn start(customer: Arc<User>) -> Self {
         let first = Handle::start(&customer);
-        Self { customer, sockets: Mutex::new(vec![first]) }
+        Self {
+            customer,
+            sockets: Mutex::new(vec![first]),
+        }
     }
 
     /// Follows a purchase to its end.
@@ -117,7 +120,9 @@ impl Feed {
         let (heard, receiver) = watch::channel(Heard::Nothing);
         // Sockets are only added, so a panic in between would leave the list right.
         let mut sockets = self.sockets.lock().unwrap_or_else(PoisonError::into_inner);
-        let free = sockets.iter().position(|socket| socket.taken.load(Ordering::Relaxed) < PER_SOCKET);
+        let free = sockets
+            .iter()
+            .position(|socket| socket.taken.load(Ordering::Relaxed) < PER_SOCKET);
         let index = free.unwrap_or_else(|| {
             sockets.push(Handle::start(&self.customer));
             sockets.len() - 1
@@ -126,7 +131,11 @@ impl Feed {
         socket.taken.fetch_add(1, Ordering::Relaxed);
         let slot = Slot(socket.taken.clone());
         // The task ends only when its handle is dropped.
-        drop(socket.requests.send(Follow { purchase, heard, slot }));
+        drop(socket.requests.send(Follow {
+            purchase,
+            heard,
+            slot,
+        }));
         receiver
     }
 }
@@ -136,7 +145,10 @@ impl Handle {
         // Bounded by the places on the socket.
         let (requests, receiver) = mpsc::unbounded_channel();
         tokio::spawn(keep(customer.clone(), receiver));
-        Self { requests, taken: Arc::default() }
+        Self {
+            requests,
+            taken: Arc::default(),
+        }
     }
 }
 
@@ -180,11 +192,18 @@ async fn keep(customer: Arc<User>, mut requests: mpsc::UnboundedReceiver<Follow>
 async fn open(customer: &User) -> anyhow::Result<Socket> {
     let place = customer.target().place();
     let mut request = place.socket().into_client_request()?;
-    request.headers_mut().insert("Sec-WebSocket-Protocol", HeaderValue::from_static("graphql-transport-ws"));
+    request.headers_mut().insert(
+        "Sec-WebSocket-Protocol",
+        HeaderValue::from_static("graphql-transport-ws"),
+    );
     // The last argument sends small messages at once.
     let (mut socket, _) = connect_async_with_config(request, None, true).await?;
     let authorization = format!("Bearer {}", customer.token(&place)?);
-    send(&mut socket, json!({ "type": "connection_init", "payload": { "Authorization": authorization } })).await?;
+    send(
+        &mut socket,
+        json!({ "type": "connection_init", "payload": { "Authorization": authorization } }),
+    )
+    .await?;
     while let Some(message) = socket.next().await {
         match read(&message?)? {
             Some(Told::ConnectionAck) => return Ok(socket),
@@ -241,7 +260,10 @@ async fn hear(told: Told, followed: &mut Followed, sink: &mut Sink) -> anyhow::R
         }
         Told::Error { id, payload } => {
             if let Some(passing) = payload.iter().find(|error| error.is_passing()) {
-                bail!("a subscription cannot be served at the moment: {}", passing.message);
+                bail!(
+                    "a subscription cannot be served at the moment: {}",
+                    passing.message
+                );
             }
             if let Some(waiting) = followed.remove(&id) {
                 waiting.tell(Heard::Refused(first_message(&payload)));
@@ -259,7 +281,11 @@ async fn hear(told: Told, followed: &mut Followed, sink: &mut Sink) -> anyhow::R
 async fn subscribe(sink: &mut Sink, purchase: &str) -> anyhow::Result<()> {
     // A purchase is followed once, so its id names the subscription.
     let payload = json!({ "query": FOLLOW, "variables": { "id": purchase } });
-    send(sink, json!({ "type": "subscribe", "id": purchase, "payload": payload })).await
+    send(
+        sink,
+        json!({ "type": "subscribe", "id": purchase, "payload": payload }),
+    )
+    .await
 }
 
 async fn send(
@@ -361,7 +387,9 @@ fn heard(payload: Payload) -> Heard {
 }
 
 fn first_message(errors: &[GraphqlError]) -> String {
-    errors.first().map_or_else(|| "no reason was given".to_owned(), |error| error.message.clone())
+    errors
+        .first()
+        .map_or_else(|| "no reason was given".to_owned(), |error| error.message.clone())
 }
 
 #[cfg(test)]
@@ -375,8 +403,12 @@ mod tests {
     #[test]
     fn a_terminal_state_ends_the_wait_and_others_do_not() {
         let next = |purchase: &str| {
-            let text = format!(r#"{{"type":"next","id":"1","payload":{{"data":{{"purchaseUpdated":{purchase}}}}}}}"#);
-            let Told::Next { payload, .. } = told(&text) else { panic!("{text} is a next") };
+            let text = format!(
+                r#"{{"type":"next","id":"1","payload":{{"data":{{"purchaseUpdated":{purchase}}}}}}}"#
+            );
+            let Told::Next { payload, .. } = told(&text) else {
+                panic!("{text} is a next")
+            };
             heard(payload)
         };
         assert!(!next(r#"{"state":"STUCK","failure":null}"#).is_final());
@@ -387,7 +419,9 @@ mod tests {
     #[test]
     fn an_answer_without_data_is_a_refusal_in_the_servers_words() {
         let text = r#"{"type":"next","id":"1","payload":{"data":null,"errors":[{"message":"no"}]}}"#;
-        let Told::Next { payload, .. } = told(text) else { panic!("{text} is a next") };
+        let Told::Next { payload, .. } = told(text) else {
+            panic!("{text} is a next")
+        };
         assert!(matches!(heard(payload), Heard::Refused(why) if why == "no"));
     }
 

@@ -66,7 +66,11 @@ pub(super) struct Planner {
 impl Planner {
     /// Plans by this seed.
     pub fn new(seed: u64, refuse_share_percent: u8, shop: Shop) -> Self {
-        Self { seed, refuse_share_percent, shop }
+        Self {
+            seed,
+            refuse_share_percent,
+            shop,
+        }
     }
 
     /// The purchase of this number.
@@ -89,7 +93,11 @@ impl Planner {
         {
             lines.push(json!({ "productId": id, "quantity": FEW + 1 }));
         }
-        let token = if expected == Expected::Declined { "tok_declined" } else { "tok_ok" };
+        let token = if expected == Expected::Declined {
+            "tok_declined"
+        } else {
+            "tok_ok"
+        };
         let input = json!({
             "lines": lines,
             "paymentMethodToken": token,
@@ -105,12 +113,23 @@ mod tests {
 
     fn planner(seed: u64, refuse_share_percent: u8) -> Planner {
         let ids = |prefix: &str, count: u32| (0..count).map(|n| format!("{prefix}{n}")).collect();
-        Planner::new(seed, refuse_share_percent, Shop { plentiful: ids("p", 8), scarce: ids("s", 1) })
+        Planner::new(
+            seed,
+            refuse_share_percent,
+            Shop {
+                plentiful: ids("p", 8),
+                scarce: ids("s", 1),
+            },
+        )
     }
 
     #[test]
     fn the_same_seed_plans_the_same() {
-        let plans = |seed| (0..50).map(|number| planner(seed, 20).plan(number)).collect::<Vec<_>>();
+        let plans = |seed| {
+            (0..50)
+                .map(|number| planner(seed, 20).plan(number))
+                .collect::<Vec<_>>()
+        };
         assert_eq!(plans(1), plans(1));
         assert_ne!(plans(1), plans(2));
     }
@@ -118,12 +137,18 @@ mod tests {
     #[test]
     fn the_share_of_refusals_is_split_in_halves() {
         let count = |share, expected| {
-            (0..10_000).filter(|number| planner(7, share).plan(*number).expected == expected).count()
+            (0..10_000)
+                .filter(|number| planner(7, share).plan(*number).expected == expected)
+                .count()
         };
         assert_eq!(count(0, Expected::Completed), 10_000);
         assert_eq!(count(100, Expected::Completed), 0);
         for expected in [Expected::OutOfStock, Expected::Declined] {
-            assert!((850..1150).contains(&count(20, expected)), "{}", count(20, expected));
+            assert!(
+                (850..1150).contains(&count(20, expected)),
+                "{}",
+                count(20, expected)
+            );
         }
     }
 

@@ -55,11 +55,13 @@ pub(super) async fn open(target: &Arc<Target>, run: &str) -> anyhow::Result<Shop
     for number in 0..PLENTIFUL {
         // From 1.00 to 32.00: whatever is bought stays far below the payment limit of 1000.00.
         let price = Money::new(i64::from(100 * (number + 1)), Currency::EUR);
-        shop.plentiful.push(create(&admin, &format!("LOAD-{run}-{number}"), price, PLENTY).await?);
+        shop.plentiful
+            .push(create(&admin, &format!("LOAD-{run}-{number}"), price, PLENTY).await?);
     }
     for number in 0..SCARCE {
         let price = Money::new(100, Currency::EUR);
-        shop.scarce.push(create(&admin, &format!("LOAD-{run}-FEW-{number}"), price, FEW).await?);
+        shop.scarce
+            .push(create(&admin, &format!("LOAD-{run}-FEW-{number}"), price, FEW).await?);
     }
     let deadline = Instant::now() + CATALOGUE_LIMIT;
     for id in shop.plentiful.iter().chain(&shop.scarce) {
@@ -83,7 +85,9 @@ async fn create(admin: &User, sku: &str, price: Money, stock: i32) -> anyhow::Re
     if let Some(error) = api::user_error(payload) {
         bail!("the product {sku} for the load is refused: {error}");
     }
-    let id = payload["product"]["id"].as_str().context("a new product has no id")?;
+    let id = payload["product"]["id"]
+        .as_str()
+        .context("a new product has no id")?;
     Ok(id.to_owned())
 }
 
@@ -94,7 +98,10 @@ async fn appears(admin: &User, id: &str, deadline: Instant) -> anyhow::Result<()
             return Ok(());
         }
         if Instant::now() >= deadline {
-            bail!("the catalogue has not heard of a new product for {} s", CATALOGUE_LIMIT.as_secs());
+            bail!(
+                "the catalogue has not heard of a new product for {} s",
+                CATALOGUE_LIMIT.as_secs()
+            );
         }
         sleep(Duration::from_millis(50)).await;
     }

@@ -52,7 +52,10 @@ struct Counts {
 impl Tally {
     /// Nothing happened; what completes until `end` counts for the rate.
     pub fn new(end: Instant) -> Self {
-        Self { end, counts: Mutex::default() }
+        Self {
+            end,
+            counts: Mutex::default(),
+        }
     }
 
     /// The edge answered a submission, after so many repetitions.
@@ -68,14 +71,22 @@ impl Tally {
         if !ended.expected.is(&ended.state, ended.failure.as_deref()) {
             counts.unexpected += 1;
             let failure = ended.failure.unwrap_or_else(|| "no failure".to_owned());
-            counts.problem(&format!("{} ({failure}), expected {}", ended.state, ended.expected.words()));
+            counts.problem(&format!(
+                "{} ({failure}), expected {}",
+                ended.state,
+                ended.expected.words()
+            ));
             return;
         }
         if ended.expected == Expected::Completed && ended.at <= self.end {
             counts.completed_in_time += 1;
         }
         let took_us = u64::try_from(ended.took.as_micros()).unwrap_or(u64::MAX);
-        counts.latencies.entry(ended.expected).or_insert_with(histogram).saturating_record(took_us);
+        counts
+            .latencies
+            .entry(ended.expected)
+            .or_insert_with(histogram)
+            .saturating_record(took_us);
     }
 
     /// A purchase could not be made or followed.
@@ -107,7 +118,11 @@ impl Tally {
         // Exact far beyond any run.
         let completed_per_second = counts.completed_in_time as f64 / f64::from(settings.duration_seconds);
         Report {
-            latency_from: if settings.rate.is_some() { "the time when a purchase was due" } else { "the send" },
+            latency_from: if settings.rate.is_some() {
+                "the time when a purchase was due"
+            } else {
+                "the send"
+            },
             settings,
             submitted: counts.submitted,
             completed: counts.of(Expected::Completed),
@@ -262,9 +277,16 @@ impl Report {
             format!("{:.1} completed per second", self.completed_per_second),
             String::new(),
             self.latency_table(),
-            format!("milliseconds from {} to the message of the end", self.latency_from),
+            format!(
+                "milliseconds from {} to the message of the end",
+                self.latency_from
+            ),
         ];
-        lines.extend(self.problems.iter().map(|(what, count)| format!("problem: {count} × {what}")));
+        lines.extend(
+            self.problems
+                .iter()
+                .map(|(what, count)| format!("problem: {count} × {what}")),
+        );
         if self.unnamed_problems > 0 {
             lines.push(format!("problem: {} × of other kinds", self.unnamed_problems));
         }
@@ -299,7 +321,13 @@ mod tests {
 
     fn ended(expected: Expected, state: &str, failure: Option<&str>, at: Instant, took_ms: u64) -> Ended {
         let failure = failure.map(str::to_owned);
-        Ended { expected, state: state.to_owned(), failure, at, took: Duration::from_millis(took_ms) }
+        Ended {
+            expected,
+            state: state.to_owned(),
+            failure,
+            at,
+            took: Duration::from_millis(took_ms),
+        }
     }
 
     fn settings() -> Settings {
@@ -323,7 +351,11 @@ mod tests {
             stuck: 0,
             longest_stuck: Vec::new(),
         };
-        audit::Report { settled: None, invariants: Vec::new(), information }
+        audit::Report {
+            settled: None,
+            invariants: Vec::new(),
+            information,
+        }
     }
 
     #[tokio::test(start_paused = true)]
@@ -333,22 +365,42 @@ mod tests {
         let late = end + Duration::from_secs(1);
         tally.ended(ended(Expected::Completed, "COMPLETED", None, end, 20));
         tally.ended(ended(Expected::Completed, "COMPLETED", None, late, 40));
-        tally.ended(ended(Expected::Declined, "REJECTED", Some("PAYMENT_DECLINED"), end, 10));
+        tally.ended(ended(
+            Expected::Declined,
+            "REJECTED",
+            Some("PAYMENT_DECLINED"),
+            end,
+            10,
+        ));
         let report = tally.report(settings(), clean_audit());
         assert!((report.completed_per_second - 0.1).abs() < 1e-9);
         assert_eq!((report.completed, report.rejected), (2, 1));
         assert!(report.is_good());
-        assert!((report.latency[0].max_ms - 40.0).abs() < 0.1, "{:?}", report.latency);
+        assert!(
+            (report.latency[0].max_ms - 40.0).abs() < 0.1,
+            "{:?}",
+            report.latency
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_good_purchase_that_is_rejected_fails_the_load() {
         let tally = Tally::new(Instant::now());
-        tally.ended(ended(Expected::Completed, "REJECTED", Some("INSUFFICIENT_STOCK"), Instant::now(), 1));
+        tally.ended(ended(
+            Expected::Completed,
+            "REJECTED",
+            Some("INSUFFICIENT_STOCK"),
+            Instant::now(),
+            1,
+        ));
         let report = tally.report(settings(), clean_audit());
         assert_eq!((report.other, report.completed), (1, 0));
         assert!(!report.is_good());
-        assert!(report.table().contains("REJECTED (INSUFFICIENT_STOCK)"), "{}", report.table());
+        assert!(
+            report.table().contains("REJECTED (INSUFFICIENT_STOCK)"),
+            "{}",
+            report.table()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -358,6 +410,9 @@ mod tests {
             tally.error(&format!("problem {number}"));
         }
         let report = tally.report(settings(), clean_audit());
-        assert_eq!((report.errors, report.problems.len(), report.unnamed_problems), (13, PROBLEMS, 3));
+        assert_eq!(
+            (report.errors, report.problems.len(), report.unnamed_problems),
+            (13, PROBLEMS, 3)
+        );
     }
 }

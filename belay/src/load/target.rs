@@ -54,13 +54,25 @@ impl Target {
     pub async fn find(dir: DataDir, token_lifetime: Duration) -> anyhow::Result<Arc<Self>> {
         let system = dir.system()?;
         let minter = Minter::of(&dir, &system).await?;
-        let place = RwLock::new(Arc::new(Place { epoch: 0, http: system.http, minter, token_lifetime }));
-        Ok(Arc::new(Self { dir, token_lifetime, place }))
+        let place = RwLock::new(Arc::new(Place {
+            epoch: 0,
+            http: system.http,
+            minter,
+            token_lifetime,
+        }));
+        Ok(Arc::new(Self {
+            dir,
+            token_lifetime,
+            place,
+        }))
     }
 
     /// Where the system was found last.
     pub fn place(&self) -> Arc<Place> {
-        self.place.read().expect("nothing panics while it holds this lock").clone()
+        self.place
+            .read()
+            .expect("nothing panics while it holds this lock")
+            .clone()
     }
 
     /// Looks again, after the place did not answer. A system that is not there yet leaves everything as it is.
@@ -69,10 +81,20 @@ impl Target {
         if system.http == self.place().http && self.place().minter.is_for(&system) {
             return;
         }
-        let Ok(minter) = Minter::of(&self.dir, &system).await else { return };
-        let mut place = self.place.write().expect("nothing panics while it holds this lock");
+        let Ok(minter) = Minter::of(&self.dir, &system).await else {
+            return;
+        };
+        let mut place = self
+            .place
+            .write()
+            .expect("nothing panics while it holds this lock");
         let epoch = place.epoch + 1;
-        *place = Arc::new(Place { epoch, http: system.http, minter, token_lifetime: self.token_lifetime });
+        *place = Arc::new(Place {
+            epoch,
+            http: system.http,
+            minter,
+            token_lifetime: self.token_lifetime,
+        });
     }
 
     /// The services' databases, as they are now.

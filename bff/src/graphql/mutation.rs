@@ -31,7 +31,7 @@ use crate::{
         purchase::Purchase,
         words::UserErrorCode,
     },
-    store::catalogue,
+    store::{catalogue, submission::Submission},
     submit::{Submitted, submit},
 };
 
@@ -88,6 +88,11 @@ pub(crate) struct RestockInput {
     reason: String,
 }
 
+/// A purchase that was submitted before, as it is now; none while nobody can say, when it is told as it was submitted.
+async fn current(ctx: &Context<'_>, submission: &Submission) -> Option<Arc<Purchase>> {
+    ctx.data_unchecked::<Arc<Reader>>().purchase(submission.id).await.ok().flatten()
+}
+
 /// The root of mutations.
 #[derive(Debug)]
 pub(crate) struct Mutation;
@@ -106,11 +111,18 @@ impl Mutation {
         let key = input.idempotency_key;
         let submitted = submit(app, &signed_in(ctx)?.subject, key, input.into(), trace).await?;
         Ok(Some(match submitted {
-            Submitted::Accepted { submission, deduplicated } => SubmitPurchasePayload {
-                purchase: Some(PurchaseObject(Arc::new(submission.pending()?))),
-                deduplicated,
-                user_errors: Vec::new(),
-            },
+            Submitted::Accepted { submission, deduplicated } => {
+                let current = if deduplicated { current(ctx, &submission).await } else { None };
+                let purchase = match current {
+                    Some(purchase) => purchase,
+                    None => Arc::new(submission.pending()?),
+                };
+                SubmitPurchasePayload {
+                    purchase: Some(PurchaseObject(purchase)),
+                    deduplicated,
+                    user_errors: Vec::new(),
+                }
+            }
             Submitted::Refused(refusals) => SubmitPurchasePayload {
                 purchase: None,
                 deduplicated: false,

@@ -95,13 +95,19 @@ impl Envelope {
             message_type: required(header::TYPE)?,
             source: required(header::SOURCE)?,
             sequence: sequence
-                .map(|s| s.parse().map_err(|_| malformed(header::SEQUENCE, &s, "a 64-bit integer")))
+                .map(|s| {
+                    s.parse()
+                        .map_err(|_| malformed(header::SEQUENCE, &s, "a 64-bit integer"))
+                })
                 .transpose()?,
             command_id: command_id
                 .map(|c| c.parse().map_err(|_| malformed(header::COMMAND_ID, &c, "a UUID")))
                 .transpose()?,
             causation_id: causation_id
-                .map(|c| c.parse().map_err(|_| malformed(header::CAUSATION_ID, &c, "a UUID")))
+                .map(|c| {
+                    c.parse()
+                        .map_err(|_| malformed(header::CAUSATION_ID, &c, "a UUID"))
+                })
                 .transpose()?,
             reply_to: text(header::REPLY_TO)?,
             trace: text(header::TRACEPARENT)?.and_then(|t| t.parse().ok()),
@@ -111,7 +117,11 @@ impl Envelope {
 }
 
 fn malformed(name: &'static str, value: &str, expected: &'static str) -> EnvelopeError {
-    EnvelopeError::Malformed { name, value: value.chars().take(100).collect(), expected }
+    EnvelopeError::Malformed {
+        name,
+        value: value.chars().take(100).collect(),
+        expected,
+    }
 }
 
 #[cfg(test)]
@@ -119,7 +129,13 @@ mod tests {
     use super::*;
 
     fn read(headers: &[(&str, &str)]) -> Result<Envelope, EnvelopeError> {
-        Envelope::read(|name| headers.iter().rev().find(|(n, _)| *n == name).map(|(_, v)| v.as_bytes()))
+        Envelope::read(|name| {
+            headers
+                .iter()
+                .rev()
+                .find(|(n, _)| *n == name)
+                .map(|(_, v)| v.as_bytes())
+        })
     }
 
     const ID: &str = "0192f0c4-0000-7000-8000-000000000001";
@@ -133,15 +149,26 @@ mod tests {
 
     #[test]
     fn a_missing_or_malformed_header_is_named() {
-        assert_eq!(read(&[("ce_type", "t"), ("ce_source", "s")]), Err(EnvelopeError::Missing("ce_id")));
+        assert_eq!(
+            read(&[("ce_type", "t"), ("ce_source", "s")]),
+            Err(EnvelopeError::Missing("ce_id"))
+        );
         let error = read(&[("ce_id", "7"), ("ce_type", "t"), ("ce_source", "s")]).unwrap_err();
-        assert_eq!(error.to_string(), "the header `ce_id` holds `7`, which is not a UUID");
+        assert_eq!(
+            error.to_string(),
+            "the header `ce_id` holds `7`, which is not a UUID"
+        );
     }
 
     #[test]
     fn a_malformed_trace_never_costs_the_message() {
-        let envelope =
-            read(&[("ce_id", ID), ("ce_type", "t"), ("ce_source", "s"), ("traceparent", "nonsense")]).unwrap();
+        let envelope = read(&[
+            ("ce_id", ID),
+            ("ce_type", "t"),
+            ("ce_source", "s"),
+            ("traceparent", "nonsense"),
+        ])
+        .unwrap();
         assert_eq!(envelope.trace, None);
     }
 }

@@ -5,11 +5,7 @@
 
 use std::fmt::Debug;
 
-use apache_avro::{
-    Schema,
-    reader::datum::GenericDatumReader,
-    writer::datum::GenericDatumWriter,
-};
+use apache_avro::{Schema, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A record of `avro/` with its Rust type.
@@ -33,7 +29,11 @@ impl MessageType {
     #[doc(hidden)]
     #[must_use]
     pub const fn new(name: &'static str, schema_text: &'static str, parse: fn() -> Schema) -> Self {
-        Self { name, schema_text, schema: std::sync::LazyLock::new(parse) }
+        Self {
+            name,
+            schema_text,
+            schema: std::sync::LazyLock::new(parse),
+        }
     }
 
     /// The compiled-in schema.
@@ -72,8 +72,14 @@ pub enum AvroError {
 /// [`AvroError::Encode`] when the Rust type and the schema have come apart; the contract tests exclude it.
 pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, AvroError> {
     let kind = M::message_type();
-    let failed = |source| AvroError::Encode { name: kind.name, source: Box::new(source) };
-    let writer = GenericDatumWriter::builder(kind.schema()).human_readable(true).build().map_err(failed)?;
+    let failed = |source| AvroError::Encode {
+        name: kind.name,
+        source: Box::new(source),
+    };
+    let writer = GenericDatumWriter::builder(kind.schema())
+        .human_readable(true)
+        .build()
+        .map_err(failed)?;
     writer.write_ser_to_vec(message).map_err(failed)
 }
 
@@ -83,14 +89,23 @@ pub fn encode<M: Message>(message: &M) -> Result<Vec<u8>, AvroError> {
 /// [`AvroError::Decode`] when the bytes are damaged, when anything is left over, or when the two versions are not compatible.
 pub fn decode<M: Message>(mut datum: &[u8], writer: &Schema) -> Result<M, AvroError> {
     let kind = M::message_type();
-    let failed = |source| AvroError::Decode { name: kind.name, source: Box::new(source) };
+    let failed = |source| AvroError::Decode {
+        name: kind.name,
+        source: Box::new(source),
+    };
     let bytes = &mut datum;
     let message = if writer == kind.schema() {
-        let reader = GenericDatumReader::builder(writer).human_readable(true).build().map_err(failed)?;
+        let reader = GenericDatumReader::builder(writer)
+            .human_readable(true)
+            .build()
+            .map_err(failed)?;
         reader.read_deser(bytes).map_err(failed)?
     } else {
         // The library's direct reader cannot resolve two versions; the generic value can.
-        let reader = GenericDatumReader::builder(writer).reader_schema(kind.schema()).build().map_err(failed)?;
+        let reader = GenericDatumReader::builder(writer)
+            .reader_schema(kind.schema())
+            .build()
+            .map_err(failed)?;
         let value = reader.read_value(bytes).map_err(failed)?;
         apache_avro::from_value(&value).map_err(failed)?
     };
@@ -111,9 +126,14 @@ pub fn decode_json(
     mut datum: &[u8],
     writer: &Schema,
 ) -> Result<serde_json::Value, AvroError> {
-    let failed = |source| AvroError::Decode { name: kind.name, source: Box::new(source) };
-    let reader =
-        GenericDatumReader::builder(writer).reader_schema(kind.schema()).build().map_err(failed)?;
+    let failed = |source| AvroError::Decode {
+        name: kind.name,
+        source: Box::new(source),
+    };
+    let reader = GenericDatumReader::builder(writer)
+        .reader_schema(kind.schema())
+        .build()
+        .map_err(failed)?;
     let value = reader.read_value(&mut datum).map_err(failed)?;
     serde_json::Value::try_from(value).map_err(failed)
 }

@@ -58,4 +58,12 @@ pub struct OrderCancelled {
     pub purchase_id: PurchaseId,
 }
 
-messages!("orders", "belay.orders", CreateOrder, OrderCreated, OrderRejected, CancelOrder, OrderCancelled);
+messages!(
+    "orders",
+    "belay.orders",
+    CreateOrder,
+    OrderCreated,
+    OrderRejected,
+    CancelOrder,
+    OrderCancelled
+);

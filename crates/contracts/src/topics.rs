@@ -142,6 +142,11 @@ pub static TOPICS: &[Topic] = &[
         name: ORDERS_COMMANDS,
         partitions: PARTITIONS,
         compacted: false,
-        messages: || vec![orders::CreateOrder::message_type(), orders::CancelOrder::message_type()],
+        messages: || {
+            vec![
+                orders::CreateOrder::message_type(),
+                orders::CancelOrder::message_type(),
+            ]
+        },
     },
 ];

@@ -22,13 +22,20 @@ impl TraceContext {
     #[must_use]
     pub fn root() -> Self {
         let trace_id = crate::ids::fresh().as_u128();
-        Self { trace_id, span_id: random_span(), sampled: true }
+        Self {
+            trace_id,
+            span_id: random_span(),
+            sampled: true,
+        }
     }
 
     /// A new span in the same trace.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { span_id: random_span(), ..*self }
+        Self {
+            span_id: random_span(),
+            ..*self
+        }
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -46,7 +53,13 @@ fn random_span() -> u64 {
 
 impl fmt::Display for TraceContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+        write!(
+            f,
+            "00-{:032x}-{:016x}-{:02x}",
+            self.trace_id,
+            self.span_id,
+            u8::from(self.sampled)
+        )
     }
 }
 
@@ -55,12 +68,20 @@ impl FromStr for TraceContext {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut parts = text.split('-');
-        let (Some("00"), Some(trace), Some(span), Some(flags), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
+        let (Some("00"), Some(trace), Some(span), Some(flags), None) = (
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+            parts.next(),
+        ) else {
             return Err(NotATraceparent);
         };
-        if trace.len() != 32 || span.len() != 16 || flags.len() != 2 || text.bytes().any(|b| b.is_ascii_uppercase()) {
+        if trace.len() != 32
+            || span.len() != 16
+            || flags.len() != 2
+            || text.bytes().any(|b| b.is_ascii_uppercase())
+        {
             return Err(NotATraceparent);
         }
         let trace_id = u128::from_str_radix(trace, 16).map_err(|_| NotATraceparent)?;
@@ -69,7 +90,11 @@ impl FromStr for TraceContext {
         if trace_id == 0 || span_id == 0 {
             return Err(NotATraceparent);
         }
-        Ok(Self { trace_id, span_id, sampled: flags & 1 == 1 })
+        Ok(Self {
+            trace_id,
+            span_id,
+            sampled: flags & 1 == 1,
+        })
     }
 }
 

@@ -8,26 +8,46 @@ use serde_json::json;
 async fn the_same_key_gives_the_same_purchase_and_other_content_is_refused() {
     let world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     let key = fresh();
     let lines = [(rope.as_str(), 1)];
-    let (first, second) =
-        tokio::join!(alice.submit_with(key, &lines, "tok_ok"), alice.submit_with(key, &lines, "tok_ok"));
-    assert_eq!(first["purchase"]["id"], second["purchase"]["id"], "twice at once gives one purchase");
+    let (first, second) = tokio::join!(
+        alice.submit_with(key, &lines, "tok_ok"),
+        alice.submit_with(key, &lines, "tok_ok")
+    );
+    assert_eq!(
+        first["purchase"]["id"], second["purchase"]["id"],
+        "twice at once gives one purchase"
+    );
     let flags = [&first["deduplicated"], &second["deduplicated"]];
-    assert!(flags.contains(&&json!(true)) && flags.contains(&&json!(false)), "{flags:?}");
+    assert!(
+        flags.contains(&&json!(true)) && flags.contains(&&json!(false)),
+        "{flags:?}"
+    );
     let id = first["purchase"]["id"].as_str().unwrap();
     assert_eq!(alice.ended(id).await["state"], "COMPLETED");
     let later = alice.submit_with(key, &lines, "tok_ok").await;
     assert_eq!(later["purchase"]["id"], first["purchase"]["id"]);
-    assert_eq!(later["purchase"]["state"], "COMPLETED", "the same key answers the current state");
+    assert_eq!(
+        later["purchase"]["state"], "COMPLETED",
+        "the same key answers the current state"
+    );
     let other = alice.submit_with(key, &[(&rope, 2)], "tok_ok").await;
     assert_eq!(other["userErrors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
     // The key is the customer's own: another's same key is another purchase.
     let bob = world.customer("bob").submit_with(key, &lines, "tok_ok").await;
     assert_ne!(bob["purchase"]["id"], first["purchase"]["id"]);
-    world.customer("bob").ended(bob["purchase"]["id"].as_str().unwrap()).await;
-    assert_eq!(world.count("purchase-manager", "select count(*) from saga").await, 2);
+    world
+        .customer("bob")
+        .ended(bob["purchase"]["id"].as_str().unwrap())
+        .await;
+    assert_eq!(
+        world.count("purchase-manager", "select count(*) from saga").await,
+        2
+    );
     world.audit_is_clean().await;
 }
 
@@ -35,7 +55,10 @@ async fn the_same_key_gives_the_same_purchase_and_other_content_is_refused() {
 async fn a_subscription_begins_with_the_current_state_and_ends_at_a_terminal_one() {
     let mut world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     world.system().stop_service("orders").await.unwrap();
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     let mut updates = alice.watch(&id).await;
@@ -47,29 +70,44 @@ async fn a_subscription_begins_with_the_current_state_and_ends_at_a_terminal_one
         last = data["purchaseUpdated"]["state"].clone();
     }
     assert_eq!(last, "COMPLETED");
-    assert!(versions.is_sorted_by(|a, b| a < b), "each version once and newer than the one before: {versions:?}");
+    assert!(
+        versions.is_sorted_by(|a, b| a < b),
+        "each version once and newer than the one before: {versions:?}"
+    );
     // One that comes late gets the end at once.
     let mut late = alice.watch(&id).await;
-    assert_eq!(late.next().await.unwrap()["purchaseUpdated"]["state"], "COMPLETED");
+    assert_eq!(
+        late.next().await.unwrap()["purchaseUpdated"]["state"],
+        "COMPLETED"
+    );
     assert_eq!(late.next().await, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_customers_purchase_is_like_an_unknown_one() {
     let world = World::start().await;
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     let id = world.customer("alice").submit(&[(&rope, 1)], "tok_ok").await;
     let bob = world.customer("bob");
     assert_eq!(bob.purchase(&id).await, json!(null));
     assert_eq!(bob.cancel(&id).await["userErrors"][0]["code"], "NOT_FOUND");
-    assert_eq!(world.someone("olga", "operator").ended(&id).await["state"], "COMPLETED");
+    assert_eq!(
+        world.someone("olga", "operator").ended(&id).await["state"],
+        "COMPLETED"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_customer_sees_their_purchases_newest_first() {
     let world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     let mut ids = Vec::new();
     for _ in 0..3 {
         ids.push(alice.submit(&[(&rope, 1)], "tok_ok").await);
@@ -81,6 +119,8 @@ async fn a_customer_sees_their_purchases_newest_first() {
     let page = alice.data(query, json!({})).await["viewer"]["purchases"].clone();
     assert_eq!(page["nodes"], json!([{ "id": ids[2] }, { "id": ids[1] }]));
     assert_eq!(page["pageInfo"]["hasNextPage"], true);
-    let rest = alice.data(query, json!({ "after": page["pageInfo"]["endCursor"] })).await;
+    let rest = alice
+        .data(query, json!({ "after": page["pageInfo"]["endCursor"] }))
+        .await;
     assert_eq!(rest["viewer"]["purchases"]["nodes"], json!([{ "id": ids[0] }]));
 }

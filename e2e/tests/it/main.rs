@@ -2,5 +2,5 @@
 
 mod contention;
 mod edge;
-mod outcomes;
 mod outages;
+mod outcomes;

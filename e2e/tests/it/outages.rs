@@ -7,13 +7,19 @@ use testkit::eventually;
 async fn completes_after_an_outage_of(service: &str) {
     let mut world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     world.system().stop_service(service).await.unwrap();
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     // Everything that can be done without the service is done: then the purchase waits.
     eventually("nothing is left to be sent", PATIENCE, async || {
         let sent = world.count("bff", "select count(*) from outbox").await == 0
-            && world.count("purchase-manager", "select count(*) from outbox").await == 0;
+            && world
+                .count("purchase-manager", "select count(*) from outbox")
+                .await
+                == 0;
         sent.then_some(())
     })
     .await;
@@ -51,7 +57,10 @@ async fn a_purchase_waits_for_purchase_manager() {
 async fn a_broker_that_is_away_costs_nothing_but_time() {
     let mut world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 10).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
     world.system().broker().expect("embedded").down().unwrap();
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     assert_eq!(alice.purchase(&id).await["state"], "PENDING");
@@ -64,7 +73,10 @@ async fn a_broker_that_is_away_costs_nothing_but_time() {
 async fn a_restart_in_the_middle_with_a_broker_that_forgot_everything_finishes_what_was_open() {
     let mut world = World::start().await;
     let alice = world.customer("alice");
-    let rope = world.someone("ada", "admin").create_product("Rope 60 m", "15.00", 50).await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 50)
+        .await;
     // Purchases that have come to different places when the system stops.
     world.system().stop_service("payments").await.unwrap();
     let mut ids = Vec::new();

@@ -36,10 +36,19 @@ async fn bench() -> Bench {
     let codec = testkit::codec("purchase-manager").await;
     let definitions = Definitions::new(RetryPolicy::default()).unwrap();
     definitions.check_live(&database.pool()).await.unwrap();
-    let orchestrator =
-        Arc::new(Orchestrator::new(definitions, codec.clone(), Outbox::new(), database.pool()));
+    let orchestrator = Arc::new(Orchestrator::new(
+        definitions,
+        codec.clone(),
+        Outbox::new(),
+        database.pool(),
+    ));
     let messages = Messages::new(orchestrator.clone());
-    Bench { database, codec, orchestrator, messages }
+    Bench {
+        database,
+        codec,
+        orchestrator,
+        messages,
+    }
 }
 
 impl Bench {
@@ -48,14 +57,18 @@ impl Bench {
     }
 
     async fn submit(&self, purchase: &SubmitPurchase) -> Received {
-        let outgoing =
-            self.codec.outgoing(topics::PURCHASE_COMMANDS, purchase.purchase_id, purchase).unwrap();
+        let outgoing = self
+            .codec
+            .outgoing(topics::PURCHASE_COMMANDS, purchase.purchase_id, purchase)
+            .unwrap();
         testkit::received(&self.codec, &outgoing).await
     }
 
     /// `InventoryValidated`, as the consolidator answers.
     async fn validated(&self, purchase: &SubmitPurchase) -> Received {
-        let reply = InventoryValidated { purchase_id: purchase.purchase_id };
+        let reply = InventoryValidated {
+            purchase_id: purchase.purchase_id,
+        };
         let id = saga::command_id(purchase.purchase_id.0, "validate-inventory", Direction::Forward);
         let outgoing = self
             .codec
@@ -79,10 +92,20 @@ impl Bench {
 
     async fn cancel(&self, purchase: &SubmitPurchase, customer: &str) -> (Answer, Vec<Outgoing>) {
         let customer_id = CustomerId(customer.to_owned());
-        let cancellation = Cancellation { by: customer.to_owned(), reason: None };
-        let what = What::Cancel { customer_id, cancellation };
+        let cancellation = Cancellation {
+            by: customer.to_owned(),
+            reason: None,
+        };
+        let what = What::Cancel {
+            customer_id,
+            cancellation,
+        };
         let mut tx = self.pool().begin().await.unwrap();
-        let event = Event { purchase_id: purchase.purchase_id, what, cause: None };
+        let event = Event {
+            purchase_id: purchase.purchase_id,
+            what,
+            cause: None,
+        };
         let worked = self.orchestrator.work(&mut tx, vec![event]).await.unwrap();
         tx.commit().await.unwrap();
         (worked.answers[0].clone(), worked.outgoing)
@@ -94,7 +117,10 @@ impl Bench {
 }
 
 fn types(outgoing: &[Outgoing]) -> Vec<&str> {
-    outgoing.iter().map(|message| message.message_type.rsplit('.').next().unwrap()).collect()
+    outgoing
+        .iter()
+        .map(|message| message.message_type.rsplit('.').next().unwrap())
+        .collect()
 }
 
 #[tokio::test]
@@ -110,7 +136,12 @@ async fn a_submission_starts_the_saga_with_its_first_command_a_timer_and_a_log()
     assert_eq!((event.version, event.state.as_str()), (1, "PENDING"));
     assert_eq!(event.steps.len(), 6);
     assert!(event.steps[0].started_at.is_some() && event.steps[0].next_retry_at.is_some());
-    assert_eq!(bench.count("select count(*) from saga_timer where due_at > now() + interval '9 seconds'").await, 1);
+    assert_eq!(
+        bench
+            .count("select count(*) from saga_timer where due_at > now() + interval '9 seconds'")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -121,20 +152,37 @@ async fn a_submission_and_its_reply_in_one_batch_are_folded_in_order() {
     let outgoing = bench.handle(&batch).await.unwrap();
     assert_eq!(
         types(&outgoing),
-        ["ValidateInventory", "PurchaseUpdated", "ReserveProducts", "PurchaseUpdated"]
+        [
+            "ValidateInventory",
+            "PurchaseUpdated",
+            "ReserveProducts",
+            "PurchaseUpdated"
+        ]
     );
     let command: ReserveProducts = testkit::decoded(&bench.codec, &outgoing[2]).await;
     assert_eq!(command.lines[0].quantity, 2);
-    let versions: Vec<i32> = bench.events(&outgoing).await.iter().map(|event| event.version).collect();
+    let versions: Vec<i32> = bench
+        .events(&outgoing)
+        .await
+        .iter()
+        .map(|event| event.version)
+        .collect();
     assert_eq!(versions, [1, 2]);
-    assert_eq!(bench.count("select count(*) from saga_timer").await, 1, "only the newest command waits");
+    assert_eq!(
+        bench.count("select count(*) from saga_timer").await,
+        1,
+        "only the newest command waits"
+    );
 }
 
 #[tokio::test]
 async fn a_duplicate_submission_starts_nothing_and_tells_the_current_state_again() {
     let bench = bench().await;
     let purchase = tents();
-    bench.handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await]).await.unwrap();
+    bench
+        .handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await])
+        .await
+        .unwrap();
     let outgoing = bench.handle(&[bench.submit(&purchase).await]).await.unwrap();
     assert_eq!(types(&outgoing), ["PurchaseUpdated"]);
     assert_eq!(bench.events(&outgoing).await[0].version, 2);
@@ -145,17 +193,28 @@ async fn a_duplicate_submission_starts_nothing_and_tells_the_current_state_again
 async fn a_late_reply_is_logged_and_changes_nothing() {
     let bench = bench().await;
     let purchase = tents();
-    bench.handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await]).await.unwrap();
+    bench
+        .handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await])
+        .await
+        .unwrap();
     let outgoing = bench.handle(&[bench.validated(&purchase).await]).await.unwrap();
     assert!(outgoing.is_empty());
-    assert_eq!(bench.count("select count(*) from saga_event where kind = 'reply_late'").await, 1);
+    assert_eq!(
+        bench
+            .count("select count(*) from saga_event where kind = 'reply_late'")
+            .await,
+        1
+    );
     assert_eq!(bench.count("select version::bigint from saga").await, 2);
 }
 
 #[tokio::test]
 async fn a_reply_for_an_unknown_purchase_is_a_fault_that_parks_it() {
     let bench = bench().await;
-    let fault = bench.handle(&[bench.validated(&tents()).await]).await.unwrap_err();
+    let fault = bench
+        .handle(&[bench.validated(&tents()).await])
+        .await
+        .unwrap_err();
     assert!(!fault.is_transient(), "{fault}");
 }
 
@@ -180,7 +239,12 @@ async fn another_customer_cannot_cancel() {
     let purchase = tents();
     bench.handle(&[bench.submit(&purchase).await]).await.unwrap();
     assert_eq!(bench.cancel(&purchase, "mallory").await.0, Answer::Foreign);
-    assert_eq!(bench.count("select count(*) from saga where standing = 'PENDING'").await, 1);
+    assert_eq!(
+        bench
+            .count("select count(*) from saga where standing = 'PENDING'")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -188,7 +252,10 @@ async fn a_timer_that_runs_out_sends_the_same_command_again_with_another_message
     let bench = bench().await;
     let purchase = tents();
     let first = bench.handle(&[bench.submit(&purchase).await]).await.unwrap();
-    sqlx::query("update saga_timer set due_at = now() - interval '1 second'").execute(&bench.pool()).await.unwrap();
+    sqlx::query("update saga_timer set due_at = now() - interval '1 second'")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
     assert_eq!(Timers::new(bench.orchestrator.clone()).fire().await.unwrap(), 1);
     let (id, command): (uuid::Uuid, Option<uuid::Uuid>) =
         sqlx::query_as("select id, command_id from outbox where type like '%ValidateInventory'")
@@ -197,17 +264,26 @@ async fn a_timer_that_runs_out_sends_the_same_command_again_with_another_message
             .unwrap();
     assert_eq!(command, first[0].command_id.map(|c| c.0));
     assert_ne!(id, first[0].id.0);
-    assert_eq!(Timers::new(bench.orchestrator.clone()).fire().await.unwrap(), 0, "the next one is not due yet");
+    assert_eq!(
+        Timers::new(bench.orchestrator.clone()).fire().await.unwrap(),
+        0,
+        "the next one is not due yet"
+    );
 }
 
 #[tokio::test]
 async fn the_log_rebuilds_the_state() {
     let bench = bench().await;
     let purchase = tents();
-    bench.handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await]).await.unwrap();
+    bench
+        .handle(&[bench.submit(&purchase).await, bench.validated(&purchase).await])
+        .await
+        .unwrap();
     bench.cancel(&purchase, "alice").await;
-    let rows: Vec<serde_json::Value> =
-        sqlx::query_scalar("select body from saga_event order by seq").fetch_all(&bench.pool()).await.unwrap();
+    let rows: Vec<serde_json::Value> = sqlx::query_scalar("select body from saga_event order by seq")
+        .fetch_all(&bench.pool())
+        .await
+        .unwrap();
     // Commands are consequences: the rebuild makes them anew, so what they carried need not be read back.
     let log = rows
         .into_iter()
@@ -216,8 +292,10 @@ async fn the_log_rebuilds_the_state() {
         .map(without_commands);
     let definition = bench.orchestrator.definitions().newest();
     let rebuilt = saga::rebuild(definition, purchase.purchase_id.0, log).unwrap();
-    let stored: serde_json::Value =
-        sqlx::query_scalar("select state from saga").fetch_one(&bench.pool()).await.unwrap();
+    let stored: serde_json::Value = sqlx::query_scalar("select state from saga")
+        .fetch_one(&bench.pool())
+        .await
+        .unwrap();
     assert_eq!(serde_json::to_value(&rebuilt).unwrap(), stored);
 }
 
@@ -226,12 +304,24 @@ fn without_commands(
     entry: LogEntry<Purchase, serde_json::Value, purchase_manager::exchange::Reply>,
 ) -> LogEntry<Purchase, purchase_manager::exchange::Command, purchase_manager::exchange::Reply> {
     match entry {
-        LogEntry::Submitted { definition, version, data } => {
-            LogEntry::Submitted { definition, version, data }
-        }
-        LogEntry::ReplyAccepted { step, command_id, reply } => {
-            LogEntry::ReplyAccepted { step, command_id, reply }
-        }
+        LogEntry::Submitted {
+            definition,
+            version,
+            data,
+        } => LogEntry::Submitted {
+            definition,
+            version,
+            data,
+        },
+        LogEntry::ReplyAccepted {
+            step,
+            command_id,
+            reply,
+        } => LogEntry::ReplyAccepted {
+            step,
+            command_id,
+            reply,
+        },
         LogEntry::CancelAccepted(cancellation) => LogEntry::CancelAccepted(cancellation),
         LogEntry::StatusChanged(status) => LogEntry::StatusChanged(status),
         other => panic!("the script of this test does not come to {}", other.kind()),
@@ -242,12 +332,41 @@ fn without_commands(
 async fn a_program_that_lacks_a_live_version_refuses_to_start_and_names_it() {
     let bench = bench().await;
     bench.handle(&[bench.submit(&tents()).await]).await.unwrap();
-    sqlx::query("update saga set definition_version = 7").execute(&bench.pool()).await.unwrap();
-    let error = bench.orchestrator.definitions().check_live(&bench.pool()).await.unwrap_err();
-    assert!(matches!(error, LiveVersionError::Open { version: 7, open: 1, .. }), "{error}");
-    sqlx::query("update active_definition set version = 9").execute(&bench.pool()).await.unwrap();
-    let error = bench.orchestrator.definitions().check_live(&bench.pool()).await.unwrap_err();
-    assert!(matches!(error, LiveVersionError::Active { version: 9, .. }), "{error}");
+    sqlx::query("update saga set definition_version = 7")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
+    let error = bench
+        .orchestrator
+        .definitions()
+        .check_live(&bench.pool())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            LiveVersionError::Open {
+                version: 7,
+                open: 1,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    sqlx::query("update active_definition set version = 9")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
+    let error = bench
+        .orchestrator
+        .definitions()
+        .check_live(&bench.pool())
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, LiveVersionError::Active { version: 9, .. }),
+        "{error}"
+    );
 }
 
 #[tokio::test]

@@ -22,17 +22,32 @@ use crate::{
 fn validated(purchase: &SubmitPurchase) -> Script {
     submitted(purchase.clone())
         .expect::<ValidateInventory>("consolidator")
-        .reply("validate-inventory", Forward, &InventoryValidated { purchase_id: purchase.purchase_id })
+        .reply(
+            "validate-inventory",
+            Forward,
+            &InventoryValidated {
+                purchase_id: purchase.purchase_id,
+            },
+        )
 }
 
 fn reserved(purchase: &SubmitPurchase) -> Script {
     validated(purchase)
         .expect::<ReserveProducts>("product-admin")
-        .reply("reserve-products", Forward, &ProductsReserved { purchase_id: purchase.purchase_id })
+        .reply(
+            "reserve-products",
+            Forward,
+            &ProductsReserved {
+                purchase_id: purchase.purchase_id,
+            },
+        )
 }
 
 fn authorized(purchase: &SubmitPurchase) -> Script {
-    let authorized = PaymentAuthorized { purchase_id: purchase.purchase_id, payment_id: PaymentId::fresh() };
+    let authorized = PaymentAuthorized {
+        purchase_id: purchase.purchase_id,
+        payment_id: PaymentId::fresh(),
+    };
     reserved(purchase)
         .expect::<AuthorizePayment>("payments")
         .reply("authorize-payment", Forward, &authorized)
@@ -54,9 +69,21 @@ fn ordered(purchase: &SubmitPurchase) -> Script {
 fn released(script: Script, purchase: &SubmitPurchase) -> Script {
     script
         .expect::<ReleaseProducts>("product-admin")
-        .reply("reserve-products", Compensation, &ProductsReleased { purchase_id: purchase.purchase_id })
+        .reply(
+            "reserve-products",
+            Compensation,
+            &ProductsReleased {
+                purchase_id: purchase.purchase_id,
+            },
+        )
         .expect::<CancelValidation>("consolidator")
-        .reply("validate-inventory", Compensation, &ValidationCancelled { purchase_id: purchase.purchase_id })
+        .reply(
+            "validate-inventory",
+            Compensation,
+            &ValidationCancelled {
+                purchase_id: purchase.purchase_id,
+            },
+        )
 }
 
 #[test]
@@ -67,19 +94,35 @@ fn the_purchase_saga_is_well_shaped() {
 #[test]
 fn a_purchase_completes_when_every_participant_agrees() {
     let purchase = tents();
-    let captured = PaymentCaptured { purchase_id: purchase.purchase_id, payment_id: PaymentId::fresh() };
+    let captured = PaymentCaptured {
+        purchase_id: purchase.purchase_id,
+        payment_id: PaymentId::fresh(),
+    };
     ordered(&purchase)
         .reply("capture-payment", Forward, &captured)
         .ends(Standing::Running)
-        .reply("confirm-reservation", Forward, &ReservationConfirmed { purchase_id: purchase.purchase_id })
+        .reply(
+            "confirm-reservation",
+            Forward,
+            &ReservationConfirmed {
+                purchase_id: purchase.purchase_id,
+            },
+        )
         .ends(Standing::Completed);
 }
 
 #[test]
 fn too_little_stock_rejects_it_with_the_missing_quantities_and_undoes_nothing() {
     let purchase = tents();
-    let shortage = Shortage { product_id: purchase.lines[0].product_id, requested: 2, available: 1 };
-    let no = InventoryRejected { purchase_id: purchase.purchase_id, shortages: vec![shortage] };
+    let shortage = Shortage {
+        product_id: purchase.lines[0].product_id,
+        requested: 2,
+        available: 1,
+    };
+    let no = InventoryRejected {
+        purchase_id: purchase.purchase_id,
+        shortages: vec![shortage],
+    };
     let script = submitted(purchase)
         .expect::<ValidateInventory>("consolidator")
         .reply("validate-inventory", Forward, &no)
@@ -100,28 +143,50 @@ fn a_price_that_moved_rejects_it_and_names_both_prices() {
         actual_minor: 31_000,
         currency: purchase.currency,
     };
-    let no = PriceChanged { purchase_id: purchase.purchase_id, changes: vec![change] };
+    let no = PriceChanged {
+        purchase_id: purchase.purchase_id,
+        changes: vec![change],
+    };
     let script = submitted(purchase)
         .expect::<ValidateInventory>("consolidator")
         .reply("validate-inventory", Forward, &no)
         .ends(Standing::Rejected);
     assert_eq!(script.failure().code, "PRICE_CHANGED");
-    assert!(script.failure().message.contains("Tent: 310.00 EUR instead of 299.50 EUR"));
+    assert!(
+        script
+            .failure()
+            .message
+            .contains("Tent: 310.00 EUR instead of 299.50 EUR")
+    );
 }
 
 #[test]
 fn a_reservation_that_is_rejected_undoes_the_validation() {
     let purchase = tents();
-    let shortage = ReservationShortage { product_id: purchase.lines[0].product_id, requested: 2, available: 0 };
-    let no = ReservationRejected { purchase_id: purchase.purchase_id, shortages: vec![shortage] };
-    let undone = ValidationCancelled { purchase_id: purchase.purchase_id };
+    let shortage = ReservationShortage {
+        product_id: purchase.lines[0].product_id,
+        requested: 2,
+        available: 0,
+    };
+    let no = ReservationRejected {
+        purchase_id: purchase.purchase_id,
+        shortages: vec![shortage],
+    };
+    let undone = ValidationCancelled {
+        purchase_id: purchase.purchase_id,
+    };
     let script = validated(&purchase)
         .expect::<ReserveProducts>("product-admin")
         .reply("reserve-products", Forward, &no)
         .expect::<CancelValidation>("consolidator")
         .reply("validate-inventory", Compensation, &undone)
         .ends(Standing::Rejected);
-    assert!(script.failure().message.contains("Tent: 2 requested, none available"));
+    assert!(
+        script
+            .failure()
+            .message
+            .contains("Tent: 2 requested, none available")
+    );
 }
 
 #[test]
@@ -132,9 +197,10 @@ fn a_declined_payment_releases_the_products_and_then_cancels_the_validation() {
         payment_id: PaymentId::fresh(),
         reason: "Your bank said no.".to_owned(),
     };
-    let script = reserved(&purchase)
-        .expect::<AuthorizePayment>("payments")
-        .reply("authorize-payment", Forward, &no);
+    let script =
+        reserved(&purchase)
+            .expect::<AuthorizePayment>("payments")
+            .reply("authorize-payment", Forward, &no);
     let script = released(script, &purchase).ends(Standing::Rejected);
     assert_eq!(script.failure().code, "PAYMENT_DECLINED");
     assert_eq!(script.failure().message, "Your bank said no.");
@@ -143,29 +209,47 @@ fn a_declined_payment_releases_the_products_and_then_cancels_the_validation() {
 #[test]
 fn a_rejected_order_voids_the_payment_first() {
     let purchase = tents();
-    let no = OrderRejected { purchase_id: purchase.purchase_id, reason: "We do not ship there.".to_owned() };
+    let no = OrderRejected {
+        purchase_id: purchase.purchase_id,
+        reason: "We do not ship there.".to_owned(),
+    };
     let script = authorized(&purchase)
         .reply("create-order", Forward, &no)
         .expect::<VoidPayment>("payments")
-        .reply("authorize-payment", Compensation, &PaymentVoided { purchase_id: purchase.purchase_id });
+        .reply(
+            "authorize-payment",
+            Compensation,
+            &PaymentVoided {
+                purchase_id: purchase.purchase_id,
+            },
+        );
     released(script, &purchase).ends(Standing::Rejected);
 }
 
 #[test]
 fn a_customers_cancel_undoes_the_step_in_doubt_too() {
     let purchase = tents();
-    let script = reserved(&purchase).expect::<AuthorizePayment>("payments").cancel();
+    let script = reserved(&purchase)
+        .expect::<AuthorizePayment>("payments")
+        .cancel();
     assert_eq!(script.outcome(), &Outcome::Applied);
-    let script = script
-        .expect::<VoidPayment>("payments")
-        .reply("authorize-payment", Compensation, &PaymentVoided { purchase_id: purchase.purchase_id });
+    let script = script.expect::<VoidPayment>("payments").reply(
+        "authorize-payment",
+        Compensation,
+        &PaymentVoided {
+            purchase_id: purchase.purchase_id,
+        },
+    );
     released(script, &purchase).ends(Standing::Cancelled);
 }
 
 #[test]
 fn once_the_order_is_commanded_a_cancel_is_refused() {
     let script = authorized(&tents()).cancel().ends(Standing::Running);
-    assert_eq!(script.outcome(), &Outcome::CancelRefused(CancelRefused::PastPointOfNoReturn));
+    assert_eq!(
+        script.outcome(),
+        &Outcome::CancelRefused(CancelRefused::PastPointOfNoReturn)
+    );
 }
 
 #[test]
@@ -173,7 +257,9 @@ fn a_participant_that_is_silent_is_asked_eight_times_before_everything_is_undone
     let purchase = tents();
     let mut script = validated(&purchase).expect::<ReserveProducts>("product-admin");
     for _ in 2..=8 {
-        script = script.time_out("reserve-products", Forward).expect::<ReserveProducts>("product-admin");
+        script = script
+            .time_out("reserve-products", Forward)
+            .expect::<ReserveProducts>("product-admin");
     }
     let script = script.time_out("reserve-products", Forward);
     let script = released(script, &purchase).ends(Standing::Rejected);
@@ -185,7 +271,9 @@ fn a_silent_orders_service_parks_the_purchase_and_a_late_reply_takes_it_up_again
     let purchase = tents();
     let mut script = authorized(&purchase);
     for _ in 2..=8 {
-        script = script.time_out("create-order", Forward).expect::<CreateOrder>("orders");
+        script = script
+            .time_out("create-order", Forward)
+            .expect::<CreateOrder>("orders");
     }
     let script = script.time_out("create-order", Forward).ends(Standing::Stuck);
     let created = OrderCreated {

@@ -7,7 +7,8 @@ use purchase_manager::{
     purchase_saga::purchase_saga,
 };
 use saga::{
-    Cancellation, Decision, Definition, Direction, Input, Outcome, RetryPolicy, SentCommand, Standing, State, Timer,
+    Cancellation, Decision, Definition, Direction, Input, Outcome, RetryPolicy, SentCommand, Standing, State,
+    Timer,
 };
 
 pub struct Script {
@@ -28,13 +29,24 @@ pub fn submitted(purchase: contracts::purchase_manager::SubmitPurchase) -> Scrip
     let purchase = Purchase::try_from(purchase).expect("a test submits what adds up");
     let decision = saga::start(&definition, id, purchase);
     let sent: Vec<_> = decision.commands().cloned().collect();
-    Script { definition, id, state: decision.state, all: sent.clone(), sent, outcome: decision.outcome }
+    Script {
+        definition,
+        id,
+        state: decision.state,
+        all: sent.clone(),
+        sent,
+        outcome: decision.outcome,
+    }
 }
 
 impl Script {
     /// The next command is an `M`, which goes to `participant`.
     pub fn expect<M: Message>(mut self, participant: &str) -> Self {
-        assert!(!self.sent.is_empty(), "{} was expected, and nothing was sent", M::message_type().name);
+        assert!(
+            !self.sent.is_empty(),
+            "{} was expected, and nothing was sent",
+            M::message_type().name
+        );
         let sent = self.sent.remove(0);
         let written = serde_json::to_value(&sent.command).unwrap();
         assert_eq!(written["type"], M::message_type().name);
@@ -57,18 +69,33 @@ impl Script {
 
     /// Nobody answers in time.
     pub fn time_out(self, step: &str, direction: Direction) -> Self {
-        let sent = self.all.iter().rev().find(|s| s.step.as_str() == step && s.direction == direction);
+        let sent = self
+            .all
+            .iter()
+            .rev()
+            .find(|s| s.step.as_str() == step && s.direction == direction);
         let attempt = sent.expect("the step was commanded").attempt;
-        self.meet(Input::Timer(Timer { step: step.into(), direction, attempt }))
+        self.meet(Input::Timer(Timer {
+            step: step.into(),
+            direction,
+            attempt,
+        }))
     }
 
     /// The customer wants out.
     pub fn cancel(self) -> Self {
-        self.meet(Input::Cancel(Cancellation { by: "alice".to_owned(), reason: None }))
+        self.meet(Input::Cancel(Cancellation {
+            by: "alice".to_owned(),
+            reason: None,
+        }))
     }
 
     fn meet(mut self, input: Input<Reply>) -> Self {
-        let Decision { state, effects, outcome } = saga::decide(&self.definition, self.id, self.state, input);
+        let Decision {
+            state,
+            effects,
+            outcome,
+        } = saga::decide(&self.definition, self.id, self.state, input);
         self.state = state;
         self.outcome = outcome;
         for effect in effects {
@@ -82,8 +109,15 @@ impl Script {
 
     /// Nothing more is commanded, and the customer sees this.
     pub fn ends(self, standing: Standing) -> Self {
-        let left: Vec<_> = self.sent.iter().map(|sent| format!("{} {}", sent.step, sent.direction)).collect();
-        assert!(left.is_empty(), "commands that the script did not expect: {left:?}");
+        let left: Vec<_> = self
+            .sent
+            .iter()
+            .map(|sent| format!("{} {}", sent.step, sent.direction))
+            .collect();
+        assert!(
+            left.is_empty(),
+            "commands that the script did not expect: {left:?}"
+        );
         assert_eq!(self.state.standing(), standing);
         self
     }
