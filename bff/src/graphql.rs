@@ -9,6 +9,7 @@
 //! | [`failure`] | what becomes an entry of `errors` |
 //! | [`payload`] | what mutations answer, with the refusals of the business |
 //! | [`ids`], [`paging`], [`scalars`] | opaque ids, pages, amounts |
+//! | [`nulls`] | where a field that failed leaves its null |
 //!
 //! Ownership is checked in [`reader`] and nowhere else, so that every way to an object passes the check.
 
@@ -16,6 +17,7 @@ mod authorization;
 mod failure;
 mod ids;
 mod mutation;
+mod nulls;
 mod order;
 mod paging;
 mod payload;
@@ -61,6 +63,7 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Su
         .register_output_type::<payload::Payload>()
         .limit_complexity(MAX_COMPLEXITY)
         .limit_recursive_depth(MAX_RECURSION)
+        .extension(nulls::NullsFactory)
 }
 
 /// Anything with an id of its own.

@@ -10,12 +10,14 @@
 //! | [`websocket`] | graphql-transport-ws: <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md> |
 //! | [`limits`] | what one request may ask for |
 //! | [`execute`] | from a request to its answer, the same for both ways |
+//! | [`order`] | the order of an answer's fields |
 //! | [`playground`] | a page to try things out |
 
 mod execute;
 mod http;
 mod limits;
 mod negotiate;
+mod order;
 mod playground;
 mod websocket;
 

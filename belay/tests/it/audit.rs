@@ -12,7 +12,10 @@ use crate::databases::{Databases, plant};
 
 /// As on the command line, with a shorter pause between the looks: nothing moves here.
 fn options() -> Options {
-    Options { second_look_after: Duration::from_millis(10), ..Options::default() }
+    Options {
+        second_look_after: Duration::from_millis(10),
+        ..Options::default()
+    }
 }
 
 async fn look(databases: &Databases) -> Report {
@@ -24,8 +27,19 @@ async fn expect_only(databases: &Databases, invariant: &str, subject: &str) {
     let report = look(databases).await;
     assert_eq!(report.violated(), [invariant], "{}", report.table());
     assert!(!report.is_clean());
-    let finding = report.invariants.iter().find(|finding| finding.id == invariant).unwrap();
-    assert!(finding.examples.iter().any(|example| example.subject.contains(subject)), "{}", report.table());
+    let finding = report
+        .invariants
+        .iter()
+        .find(|finding| finding.id == invariant)
+        .unwrap();
+    assert!(
+        finding
+            .examples
+            .iter()
+            .any(|example| example.subject.contains(subject)),
+        "{}",
+        report.table()
+    );
 }
 
 #[tokio::test]
@@ -37,7 +51,11 @@ async fn a_system_in_order_is_clean() {
     databases.running().await;
     let report = look(&databases).await;
     assert!(report.is_clean(), "{}", report.table());
-    let checked: Vec<_> = report.invariants.iter().map(|finding| (finding.id, finding.checked)).collect();
+    let checked: Vec<_> = report
+        .invariants
+        .iter()
+        .map(|finding| (finding.id, finding.checked))
+        .collect();
     let expected = [
         ("I1", 18),
         ("I2", 18),
@@ -51,7 +69,14 @@ async fn a_system_in_order_is_clean() {
         ("I10", 4),
     ];
     assert_eq!(checked, expected);
-    assert_eq!((report.information.purchases, report.information.at_rest, report.information.open), (4, 3, 1));
+    assert_eq!(
+        (
+            report.information.purchases,
+            report.information.at_rest,
+            report.information.open
+        ),
+        (4, 3, 1)
+    );
 }
 
 #[tokio::test]
@@ -72,7 +97,11 @@ async fn i1_an_oversold_product_is_found() {
 async fn i2_stock_from_nowhere_is_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.product_admin(), "update product set on_hand = on_hand + 1 where reserved > 0").await;
+    plant(
+        &databases.product_admin(),
+        "update product set on_hand = on_hand + 1 where reserved > 0",
+    )
+    .await;
     expect_only(&databases, "I2", &put.product.to_string()).await;
 }
 
@@ -80,7 +109,11 @@ async fn i2_stock_from_nowhere_is_found() {
 async fn i2_units_that_are_reserved_for_nobody_are_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.product_admin(), "update product set reserved = reserved + 1 where reserved > 0").await;
+    plant(
+        &databases.product_admin(),
+        "update product set reserved = reserved + 1 where reserved > 0",
+    )
+    .await;
     expect_only(&databases, "I2", &put.product.to_string()).await;
 }
 
@@ -105,9 +138,15 @@ async fn i2_stock_that_came_and_went_with_a_movement_is_in_order() {
 async fn i3_a_purchase_that_takes_too_long_is_found_unless_it_is_parked() {
     let databases = Databases::create().await;
     let put = databases.running().await;
-    plant(&databases.purchase_manager(), "update saga set created_at = now() - interval '601 seconds'").await;
+    plant(
+        &databases.purchase_manager(),
+        "update saga set created_at = now() - interval '601 seconds'",
+    )
+    .await;
     expect_only(&databases, "I3", &put.id.to_string()).await;
-    databases.parked_message(&databases.orders(), &put.id.to_string()).await;
+    databases
+        .parked_message(&databases.orders(), &put.id.to_string())
+        .await;
     let report = look(&databases).await;
     assert!(report.is_clean(), "{}", report.table());
 }
@@ -129,7 +168,11 @@ async fn i3_a_submission_that_never_became_a_saga_is_found() {
 async fn i4_a_reservation_that_is_still_held_at_rest_is_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.product_admin(), "update reservation set state = 'held'").await;
+    plant(
+        &databases.product_admin(),
+        "update reservation set state = 'held'",
+    )
+    .await;
     expect_only(&databases, "I4", &put.id.to_string()).await;
 }
 
@@ -151,7 +194,10 @@ async fn i4_a_completed_purchase_without_its_goods_is_found() {
 async fn i4_units_that_are_held_for_an_unknown_purchase_are_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    let unknown = crate::databases::Put { id: contracts::ids::fresh(), ..put };
+    let unknown = crate::databases::Put {
+        id: contracts::ids::fresh(),
+        ..put
+    };
     databases.reservation(unknown, "held").await;
     expect_only(&databases, "I4", &unknown.id.to_string()).await;
 }
@@ -160,11 +206,22 @@ async fn i4_units_that_are_held_for_an_unknown_purchase_are_found() {
 async fn i4_only_counts_what_is_at_rest_for_long_enough() {
     let databases = Databases::create().await;
     databases.completed().await;
-    plant(&databases.product_admin(), "update reservation set state = 'held'").await;
-    let at_work = Options { at_rest: Duration::from_secs(30), ..options() };
+    plant(
+        &databases.product_admin(),
+        "update reservation set state = 'held'",
+    )
+    .await;
+    let at_work = Options {
+        at_rest: Duration::from_secs(30),
+        ..options()
+    };
     let report = audit::run_on(&databases.urls(), &at_work).await.unwrap();
     assert!(report.is_clean(), "{}", report.table());
-    plant(&databases.purchase_manager(), "update saga set updated_at = now() - interval '31 seconds'").await;
+    plant(
+        &databases.purchase_manager(),
+        "update saga set updated_at = now() - interval '31 seconds'",
+    )
+    .await;
     let report = audit::run_on(&databases.urls(), &at_work).await.unwrap();
     assert_eq!(report.violated(), ["I4"], "{}", report.table());
 }
@@ -189,7 +246,11 @@ async fn i5_a_completed_purchase_without_an_order_is_found() {
 async fn i6_a_second_order_is_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.orders(), "alter table orders drop constraint orders_purchase_id_key").await;
+    plant(
+        &databases.orders(),
+        "alter table orders drop constraint orders_purchase_id_key",
+    )
+    .await;
     databases.order(put, "PLACED").await;
     expect_only(&databases, "I6", &put.id.to_string()).await;
 }
@@ -198,7 +259,11 @@ async fn i6_a_second_order_is_found() {
 async fn i6_a_second_authorization_is_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.payments(), "alter table payment drop constraint payment_purchase_id_key").await;
+    plant(
+        &databases.payments(),
+        "alter table payment drop constraint payment_purchase_id_key",
+    )
+    .await;
     databases.payment(put, "AUTHORIZED").await;
     expect_only(&databases, "I6", &put.id.to_string()).await;
 }
@@ -207,7 +272,11 @@ async fn i6_a_second_authorization_is_found() {
 async fn i6_a_reservation_of_more_than_was_bought_is_found() {
     let databases = Databases::create().await;
     let put = databases.completed().await;
-    plant(&databases.product_admin(), "alter table reservation drop constraint reservation_pkey").await;
+    plant(
+        &databases.product_admin(),
+        "alter table reservation drop constraint reservation_pkey",
+    )
+    .await;
     databases.reservation(put, "confirmed").await;
     expect_only(&databases, "I6", &put.id.to_string()).await;
 }
@@ -236,7 +305,11 @@ async fn i7_what_a_compensation_left_behind_is_found() {
 async fn i8_a_message_that_came_out_of_order_is_found() {
     for service in ["bff", "consolidator"] {
         let databases = Databases::create().await;
-        let pool = if service == "bff" { databases.bff() } else { databases.consolidator() };
+        let pool = if service == "bff" {
+            databases.bff()
+        } else {
+            databases.consolidator()
+        };
         plant(
             &pool,
             "insert into regression (consumer, message_id, stream, key, sequence)
@@ -280,14 +353,22 @@ async fn what_an_operator_ended_by_word_is_told_and_not_checked() {
     let report = look(&databases).await;
     assert!(report.is_clean(), "{}", report.table());
     assert_eq!(report.information.resolved_by_operators, 1);
-    assert!(report.table().contains("1 ended by an operator's word"), "{}", report.table());
+    assert!(
+        report.table().contains("1 ended by an operator's word"),
+        "{}",
+        report.table()
+    );
 }
 
 #[tokio::test]
 async fn what_waits_for_an_operator_is_told() {
     let databases = Databases::create().await;
     let put = databases.running().await;
-    plant(&databases.purchase_manager(), "update saga set standing = 'STUCK'").await;
+    plant(
+        &databases.purchase_manager(),
+        "update saga set standing = 'STUCK'",
+    )
+    .await;
     databases.parked_message(&databases.orders(), "key").await;
     let report = look(&databases).await;
     assert!(report.is_clean(), "{}", report.table());
@@ -302,13 +383,20 @@ async fn the_audit_waits_until_the_system_has_settled() {
     let put = databases.running().await;
     databases.waiting_message(&databases.purchase_manager()).await;
     let urls = databases.urls();
-    let settle = Options { settle: Some(Duration::from_secs(60)), ..options() };
+    let settle = Options {
+        settle: Some(Duration::from_secs(60)),
+        ..options()
+    };
     let audit = tokio::spawn(async move { audit::run_on(&urls, &settle).await.unwrap() });
     // It ends as completed purchases end, a part at a time; the audit must wait for the last one.
     databases.reservation(put, "confirmed").await;
     databases.payment(put, "CAPTURED").await;
     databases.order(put, "PLACED").await;
-    plant(&databases.purchase_manager(), "update saga set standing = 'COMPLETED', updated_at = now()").await;
+    plant(
+        &databases.purchase_manager(),
+        "update saga set standing = 'COMPLETED', updated_at = now()",
+    )
+    .await;
     plant(&databases.purchase_manager(), "delete from outbox").await;
     let report = audit.await.unwrap();
     assert!(report.is_clean(), "{}", report.table());
@@ -319,11 +407,21 @@ async fn the_audit_waits_until_the_system_has_settled() {
 async fn a_system_that_does_not_settle_is_not_clean() {
     let databases = Databases::create().await;
     databases.running().await;
-    let hurried = Options { settle: Some(Duration::from_millis(50)), ..options() };
+    let hurried = Options {
+        settle: Some(Duration::from_millis(50)),
+        ..options()
+    };
     let report = audit::run_on(&databases.urls(), &hurried).await.unwrap();
     let settled = report.settled.unwrap();
-    assert_eq!((settled.in_time, settled.open_purchases, settled.waiting_messages), (false, 1, 0));
-    assert!(report.violated().is_empty() && !report.is_clean(), "{}", report.table());
+    assert_eq!(
+        (settled.in_time, settled.open_purchases, settled.waiting_messages),
+        (false, 1, 0)
+    );
+    assert!(
+        report.violated().is_empty() && !report.is_clean(),
+        "{}",
+        report.table()
+    );
 }
 
 #[tokio::test]
@@ -332,9 +430,18 @@ async fn a_database_that_is_missing_is_named() {
     let mut urls = databases.urls();
     urls.remove("payments");
     let error = audit::run_on(&urls, &options()).await.unwrap_err();
-    assert!(format!("{error:#}").contains("--database-url payments="), "{error:#}");
-    urls.insert("payments".to_owned(), "postgres://nobody:secret@127.0.0.1:1/none".to_owned());
+    assert!(
+        format!("{error:#}").contains("--database-url payments="),
+        "{error:#}"
+    );
+    urls.insert(
+        "payments".to_owned(),
+        "postgres://nobody:secret@127.0.0.1:1/none".to_owned(),
+    );
     let error = format!("{:#}", audit::run_on(&urls, &options()).await.unwrap_err());
-    assert!(error.contains("the database of payments cannot be reached"), "{error}");
+    assert!(
+        error.contains("the database of payments cannot be reached"),
+        "{error}"
+    );
     assert!(!error.contains("secret"), "{error}");
 }

@@ -47,8 +47,17 @@ fn commands(data: &Path) -> Vec<(Vec<String>, i32)> {
 fn expect_refusal(data: &Path, words: &str) {
     for (arguments, code) in commands(data) {
         let output = belay(&arguments);
-        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", stderr(&output));
-        assert!(stderr(&output).contains(words), "{arguments:?}: {}", stderr(&output));
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
+        assert!(
+            stderr(&output).contains(words),
+            "{arguments:?}: {}",
+            stderr(&output)
+        );
         assert_eq!(stdout(&output), "", "{arguments:?}");
     }
 }
@@ -106,7 +115,9 @@ fn an_argument_that_makes_no_sense_is_told() {
 
 fn audit_line(databases: &Databases) -> Vec<String> {
     let urls = databases.urls();
-    let given = urls.iter().flat_map(|(service, url)| ["--database-url".to_owned(), format!("{service}={url}")]);
+    let given = urls
+        .iter()
+        .flat_map(|(service, url)| ["--database-url".to_owned(), format!("{service}={url}")]);
     std::iter::once("audit".to_owned()).chain(given).collect()
 }
 
@@ -117,7 +128,11 @@ async fn an_audit_of_given_databases_needs_no_running_system() {
     let mut line = audit_line(&databases);
     let output = belay(&line);
     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
-    assert!(stdout(&output).contains("clean: every invariant holds"), "{}", stdout(&output));
+    assert!(
+        stdout(&output).contains("clean: every invariant holds"),
+        "{}",
+        stdout(&output)
+    );
 
     plant(&databases.payments(), "delete from payment").await;
     line.push("--json".to_owned());

@@ -59,7 +59,9 @@ impl Databases {
             ("orders", self.orders.url()),
             ("payments", self.payments.url()),
         ];
-        urls.into_iter().map(|(service, url)| (service.to_owned(), url)).collect()
+        urls.into_iter()
+            .map(|(service, url)| (service.to_owned(), url))
+            .collect()
     }
 
     pub fn bff(&self) -> PgPool {
@@ -88,7 +90,14 @@ impl Databases {
 
     /// A purchase that went all the way.
     pub async fn completed(&self) -> Put {
-        let put = self.accepted("COMPLETED", &Status::Completed { ending: Ending::Reached }).await;
+        let put = self
+            .accepted(
+                "COMPLETED",
+                &Status::Completed {
+                    ending: Ending::Reached,
+                },
+            )
+            .await;
         self.reservation(put, "confirmed").await;
         self.payment(put, "CAPTURED").await;
         self.order(put, "PLACED").await;
@@ -97,7 +106,14 @@ impl Databases {
 
     /// A purchase that was rolled back after its payment was authorized.
     pub async fn cancelled(&self) -> Put {
-        let put = self.accepted("CANCELLED", &Status::Completed { ending: Ending::Reached }).await;
+        let put = self
+            .accepted(
+                "CANCELLED",
+                &Status::Completed {
+                    ending: Ending::Reached,
+                },
+            )
+            .await;
         self.reservation(put, "released").await;
         self.payment(put, "VOIDED").await;
         put
@@ -105,7 +121,14 @@ impl Databases {
 
     /// A purchase that was rejected because the payment was declined.
     pub async fn declined(&self) -> Put {
-        let put = self.accepted("REJECTED", &Status::Completed { ending: Ending::Reached }).await;
+        let put = self
+            .accepted(
+                "REJECTED",
+                &Status::Completed {
+                    ending: Ending::Reached,
+                },
+            )
+            .await;
         self.reservation(put, "released").await;
         self.payment(put, "DECLINED").await;
         put
@@ -118,17 +141,31 @@ impl Databases {
 
     /// A purchase that an operator declared completed while nothing of it was done.
     pub async fn resolved(&self) -> Put {
-        let note = OperatorNote { actor: "operator".to_owned(), reason: "the goods were handed over".to_owned() };
-        let put = self.accepted("COMPLETED", &Status::Completed { ending: Ending::Resolved { note } }).await;
+        let note = OperatorNote {
+            actor: "operator".to_owned(),
+            reason: "the goods were handed over".to_owned(),
+        };
+        let put = self
+            .accepted(
+                "COMPLETED",
+                &Status::Completed {
+                    ending: Ending::Resolved { note },
+                },
+            )
+            .await;
         self.reservation(put, "held").await;
         put
     }
 
     /// A purchase in the tables of the edge and of purchase-manager.
     pub async fn accepted(&self, standing: &str, status: &Status) -> Put {
-        let put = Put { id: contracts::ids::fresh(), product: self.some_product().await };
+        let put = Put {
+            id: contracts::ids::fresh(),
+            product: self.some_product().await,
+        };
         self.saga(put, standing, status).await;
-        self.submission(put.id, Uuid::from_u128(put.id.as_u128() ^ 1)).await;
+        self.submission(put.id, Uuid::from_u128(put.id.as_u128() ^ 1))
+            .await;
         put
     }
 
@@ -163,14 +200,16 @@ impl Databases {
     /// A reservation of [`UNITS`], counted at its product as product-admin does.
     pub async fn reservation(&self, put: Put, state: &str) {
         let pool = self.product_admin();
-        sqlx::query("insert into reservation (purchase_id, product_id, quantity, state) values ($1, $2, $3, $4)")
-            .bind(put.id)
-            .bind(put.product)
-            .bind(UNITS)
-            .bind(state)
-            .execute(&pool)
-            .await
-            .unwrap();
+        sqlx::query(
+            "insert into reservation (purchase_id, product_id, quantity, state) values ($1, $2, $3, $4)",
+        )
+        .bind(put.id)
+        .bind(put.product)
+        .bind(UNITS)
+        .bind(state)
+        .execute(&pool)
+        .await
+        .unwrap();
         let held = if state == "released" { 0 } else { UNITS };
         sqlx::query("update product set reserved = reserved + $2 where id = $1")
             .bind(put.product)

@@ -11,14 +11,19 @@ use crate::commands::stdout;
 
 fn doctor(data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_belay"));
-    command.args(["doctor", "--data", data.to_str().unwrap()]).env_remove("BELAY_DATA");
+    command
+        .args(["doctor", "--data", data.to_str().unwrap()])
+        .env_remove("BELAY_DATA");
     command
 }
 
 /// The words about a part, when it stands like this.
 fn row(output: &Output, part: &str, standing: &str) -> String {
     let table = stdout(output);
-    let row = table.lines().find(|line| line.starts_with(part)).unwrap_or_else(|| panic!("no {part} in {table}"));
+    let row = table
+        .lines()
+        .find(|line| line.starts_with(part))
+        .unwrap_or_else(|| panic!("no {part} in {table}"));
     assert!(row[part.len()..].trim_start().starts_with(standing), "{row}");
     row.to_owned()
 }
@@ -26,7 +31,10 @@ fn row(output: &Output, part: &str, standing: &str) -> String {
 #[test]
 fn a_machine_that_builds_this_lacks_nothing() {
     let data = tempfile::tempdir().unwrap();
-    let output = doctor(data.path()).args(["--http", "127.0.0.1:0"]).output().unwrap();
+    let output = doctor(data.path())
+        .args(["--http", "127.0.0.1:0"])
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", stdout(&output));
     row(&output, "PostgreSQL", "ok");
     row(&output, "data directory", "ok");
@@ -73,6 +81,9 @@ fn a_data_directory_that_cannot_be_used_is_told() {
     row(&output, "data directory", "missing");
 
     std::fs::write(temporary.path().join("belay.json"), r#"{"format":999}"#).unwrap();
-    let output = doctor(temporary.path()).args(["--http", "127.0.0.1:0"]).output().unwrap();
+    let output = doctor(temporary.path())
+        .args(["--http", "127.0.0.1:0"])
+        .output()
+        .unwrap();
     assert!(row(&output, "data directory", "missing").contains("newer version"));
 }

@@ -12,7 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::commands::{belay, stderr, stdout};
 
 async fn issuer(directory: &Path) -> Issuer {
-    Issuer::start(directory, "127.0.0.1:0".parse().unwrap(), &CancellationToken::new()).await.unwrap()
+    Issuer::start(
+        directory,
+        "127.0.0.1:0".parse().unwrap(),
+        &CancellationToken::new(),
+    )
+    .await
+    .unwrap()
 }
 
 /// Says that a system runs here which trusts this issuer.
@@ -32,7 +38,11 @@ fn announce(dir: &DataDir, issuer: &str) {
 
 fn mint(dir: &DataDir, line: &str) -> std::process::Output {
     let data = dir.path().to_str().unwrap();
-    belay(["token", "--data", data].into_iter().chain(line.split_whitespace()))
+    belay(
+        ["token", "--data", data]
+            .into_iter()
+            .chain(line.split_whitespace()),
+    )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -53,7 +63,10 @@ async fn a_token_is_alone_on_standard_output() {
     assert_eq!(claims["sub"], "olga");
     assert_eq!(claims["name"], "olga");
     assert_eq!(claims["realm_access"]["roles"], serde_json::json!(["operator"]));
-    assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 60);
+    assert_eq!(
+        claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+        60
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -64,13 +77,21 @@ async fn a_token_of_another_issuer_than_the_systems_is_not_minted() {
     announce(&dir, real.url());
     let output = mint(&dir, "--role admin --subject ada");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("whose key is not here"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("whose key is not here"),
+        "{}",
+        stderr(&output)
+    );
     assert!(!dir.issuer().exists(), "a key was made that nobody trusts");
 
     // The directory had an issuer of its own in an earlier run.
     issuer(&dir.issuer()).await.stop().await;
     let output = mint(&dir, "--role admin --subject ada");
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("is not one of the issuer"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("is not one of the issuer"),
+        "{}",
+        stderr(&output)
+    );
     assert_eq!(stdout(&output), "");
 }

@@ -128,12 +128,15 @@ impl Keys {
         if let Some(key) = self.cached(id) {
             return Found::Key(key);
         }
-        let pause = if self.fresh().is_some() { ASKED_EVERY } else { RETRY_EVERY };
+        let had_keys = self.fresh().is_some();
+        let pause = if had_keys { ASKED_EVERY } else { RETRY_EVERY };
         if asked.is_none_or(|last| last.elapsed() >= pause) {
-            if let Err(error) = self.fetch().await {
+            let fetched = self.fetch().await;
+            if let Err(error) = &fetched {
                 tracing::warn!("the token issuer's keys cannot be had: {error:#}");
             }
-            *asked = Some(Instant::now());
+            // The first keys are no answer to an unknown id, and cost nobody his one question.
+            *asked = if fetched.is_ok() && !had_keys { None } else { Some(Instant::now()) };
         }
         match (self.cached(id), self.fresh()) {
             (Some(key), _) => Found::Key(key),

@@ -90,7 +90,7 @@ pub(crate) struct RestockInput {
 
 /// A purchase that was submitted before, as it is now; none while nobody can say, when it is told as it was submitted.
 async fn current(ctx: &Context<'_>, submission: &Submission) -> Option<Arc<Purchase>> {
-    ctx.data_unchecked::<Arc<Reader>>().purchase(submission.id).await.ok().flatten()
+    ctx.data_unchecked::<Arc<Reader>>().purchase(submission.purchase).await.ok().flatten()
 }
 
 /// The root of mutations.

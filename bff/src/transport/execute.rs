@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::{Transport, limits};
+use super::{Transport, limits, order::Order};
 use crate::{
     auth::{TokenError, Viewer},
     graphql::{Code, Reader, RequestTrace},
@@ -39,6 +39,7 @@ pub(crate) struct Asked {
 pub(crate) struct Prepared {
     pub request: Request,
     pub operation: OperationType,
+    pub order: Order,
 }
 
 /// Who sends a request, and how it is known to us.
@@ -75,8 +76,12 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
         (DocumentOperations::Multiple(all), None) if all.len() == 1 => all.values().next(),
         (DocumentOperations::Single(_), Some(_)) | (DocumentOperations::Multiple(_), None) => None,
     };
-    match meant.map(|operation| operation.node.ty) {
-        Some(operation) => Ok(Prepared { request, operation }),
+    match meant.map(|operation| &operation.node) {
+        Some(meant) => {
+            let order = Order::of(&meant.selection_set.node, &document.fragments);
+            let operation = meant.ty;
+            Ok(Prepared { request, operation, order })
+        }
         None => Err(error_with(
             Code::BadUserInput,
             "`operationName` must name one of the document's operations, and may be left out only if it has just one.",
@@ -85,9 +90,9 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
 }
 
 /// Carries out a query or a mutation within the time limit.
-pub(crate) async fn run(transport: &Transport, caller: &Caller, request: Request) -> Response {
+pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepared) -> Response {
     let reader = Arc::new(Reader::for_request(&transport.app, &caller.viewer));
-    let request = with_data(request, caller, reader);
+    let request = with_data(prepared.request, caller, reader);
     let response = match tokio::time::timeout(LIMIT, transport.edge.execute(request)).await {
         Ok(response) => response,
         Err(_) => Response::from_errors(vec![error_with(
@@ -95,7 +100,7 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, request: Request
             "This took too long and was given up. What a mutation changes may have happened: send it again with the same idempotency key.",
         )]),
     };
-    finished(response, caller)
+    finished(response, caller, &prepared.order)
 }
 
 /// Adds to a request what the resolvers need.
@@ -103,9 +108,10 @@ pub(crate) fn with_data(request: Request, caller: &Caller, reader: Arc<Reader>) 
     request.data(caller.viewer.clone()).data(RequestTrace(caller.trace)).data(reader)
 }
 
-/// Gives every error its code: what has none comes from the library, which only speaks of the request. Our own faults
-/// get the request's id.
-pub(crate) fn finished(mut response: Response, caller: &Caller) -> Response {
+/// Puts the fields in order and gives every error its code: what has none comes from the library, which only speaks of
+/// the request. Our own faults get the request's id.
+pub(crate) fn finished(mut response: Response, caller: &Caller, order: &Order) -> Response {
+    order.apply(&mut response.data);
     for error in &mut response.errors {
         let too_complex = error.message == TOO_COMPLEX;
         let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);

@@ -99,7 +99,7 @@ async fn answer(
         }
     }
     let caller = Caller { viewer, trace: trace(&parts.headers), request_id };
-    let response = execute::run(transport, &caller, prepared.request).await;
+    let response = execute::run(transport, &caller, prepared).await;
     Ok(executed(media, &response))
 }
 

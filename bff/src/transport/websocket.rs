@@ -273,11 +273,11 @@ impl Operations {
                 let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
                 let request = execute::with_data(prepared.request, &caller, reader);
                 let stream = transport.edge.execute_stream(request);
-                Box::pin(stream.map(move |response| execute::finished(response, &caller)))
+                Box::pin(stream.map(move |response| execute::finished(response, &caller, &prepared.order)))
             }
             OperationType::Query | OperationType::Mutation => {
                 let transport = transport.clone();
-                Box::pin(stream::once(async move { execute::run(&transport, &caller, prepared.request).await }))
+                Box::pin(stream::once(async move { execute::run(&transport, &caller, prepared).await }))
             }
         };
         let events = responses

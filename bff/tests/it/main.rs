@@ -1,6 +1,9 @@
 //! The edge as a whole, on a real PostgreSQL and a real broker protocol; the other services and the issuer are stood in
 //! for by HTTP mocks.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::disallowed_methods, reason = "tests look into the tables with statements of their own")]
+
 mod auth;
 mod catalogue;
 mod edge;
