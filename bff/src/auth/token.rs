@@ -64,8 +64,9 @@ pub(crate) struct Authenticator {
 
 #[derive(Debug, Deserialize)]
 struct Claims {
-    sub: String,
-    exp: f64,
+    // The library reads the claims before it insists on them, and only then says which one is missing.
+    sub: Option<String>,
+    exp: Option<f64>,
     name: Option<String>,
     email: Option<String>,
     #[serde(flatten)]
@@ -108,14 +109,15 @@ impl Authenticator {
         validation.set_issuer(&[&self.rules.issuer]);
         validation.set_audience(&[&self.rules.audience]);
         let claims = decode::<Claims>(token, &key.verifying, &validation).map_err(|e| why(e.kind()))?.claims;
-        if claims.sub.is_empty() {
+        let Some(subject) = claims.sub.filter(|subject| !subject.is_empty()) else {
             return Err(TokenError::Claim("sub".to_owned()));
-        }
+        };
+        let Some(expires_at) = claims.exp else { return Err(TokenError::Claim("exp".to_owned())) };
         let role = self.role(&claims.others);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is what a far time means")]
-        let expires_at = claims.exp as u64;
+        let expires_at = expires_at as u64;
         Ok(Identity {
-            subject: CustomerId(claims.sub),
+            subject: CustomerId(subject),
             name: claims.name,
             email: claims.email,
             role,
