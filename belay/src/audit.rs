@@ -12,6 +12,7 @@
 //! their connection. The role of purchase-manager needs the right to make temporary tables, which every role has
 //! unless it was taken away.
 
+mod connections;
 mod invariants;
 mod look;
 mod report;
@@ -22,6 +23,7 @@ use std::{collections::BTreeMap, path::PathBuf, process::ExitCode, time::Duratio
 
 use anyhow::{Context, bail};
 
+use self::connections::Connections;
 pub use self::{
     invariants::{INVARIANTS, Invariant},
     report::{Example, Finding, Information, Parked, Report, Settled, Stuck},
@@ -150,18 +152,20 @@ pub async fn run_on(databases: &BTreeMap<String, String>, options: &Options) -> 
     if let Some(missing) = SERVICES.iter().find(|service| !databases.contains_key(**service)) {
         bail!("the database of {missing} is not known: give it with --database-url {missing}=postgres://…");
     }
+    let mut connections = Connections::open(databases).await?;
     let settled = match options.settle {
-        Some(limit) => Some(settle::settle(databases, limit).await?),
+        Some(limit) => Some(settle::settle(&mut connections, limit).await?),
         None => None,
     };
-    let mut look = look::look(databases, options).await?;
+    let mut look = look::look(&mut connections, options).await?;
     if look.has_violations() {
         tokio::time::sleep(options.second_look_after).await;
-        let second = look::look(databases, options)
+        let second = look::look(&mut connections, options)
             .await
             .context("the second look failed")?;
         look = second.confirming(&look);
     }
+    connections.close().await;
     Ok(look.report(settled))
 }
 

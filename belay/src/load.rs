@@ -87,7 +87,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     })
 }
 
-/// Drives the system, waits for what is open, audits.
+/// Drives the system, waits for what is open, audits. An audit that cannot be made is part of the report.
 ///
 /// # Errors
 /// As [`run`].
@@ -108,11 +108,8 @@ pub async fn measure(args: &Args) -> anyhow::Result<Report> {
     output::note(&format!("buying for {} s, seed {seed}", args.duration));
     let tally = drive::drive(&target, &run, planner, pace, args.customers, duration, wait).await?;
     output::note("auditing");
-    let options = audit::Options {
-        settle: Some(wait),
-        ..audit::Options::default()
-    };
-    let audit = audit::run_on(&target.databases()?, &options).await?;
+    // What was measured is told even when the system is gone by now.
+    let audit = audit_afterwards(&target, wait).await;
     Ok(tally.report(
         tally::Settings {
             in_flight: args.in_flight,
@@ -124,6 +121,14 @@ pub async fn measure(args: &Args) -> anyhow::Result<Report> {
         },
         audit,
     ))
+}
+
+async fn audit_afterwards(target: &Target, wait: Duration) -> anyhow::Result<audit::Report> {
+    let options = audit::Options {
+        settle: Some(wait),
+        ..audit::Options::default()
+    };
+    audit::run_on(&target.databases()?, &options).await
 }
 
 fn pace(args: &Args) -> anyhow::Result<Pace> {

@@ -4,13 +4,14 @@
     reason = "temporary tables do not exist when the program is built"
 )]
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use anyhow::Context;
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 
 use super::{
     Example, Finding, Information, Options, Parked, Report, Settled, Stuck,
+    connections::Connections,
     invariants::{INVARIANTS, Invariant},
     snapshot,
 };
@@ -34,15 +35,15 @@ struct Seen {
 }
 
 /// Takes the snapshots and runs every invariant on them.
-pub(super) async fn look(databases: &BTreeMap<String, String>, options: &Options) -> anyhow::Result<Look> {
-    let mut connection = snapshot::take(databases, options).await?;
+pub(super) async fn look(connections: &mut Connections, options: &Options) -> anyhow::Result<Look> {
+    snapshot::take(connections, options).await?;
+    let connection = &mut connections.target;
     let mut seen = Vec::with_capacity(INVARIANTS.len());
     for invariant in INVARIANTS {
-        let outcome = see(&mut connection, invariant).await;
+        let outcome = see(connection, invariant).await;
         seen.push(outcome.with_context(|| format!("{} cannot be checked", invariant.id))?);
     }
-    let information = information(&mut connection).await?;
-    drop(connection.close().await);
+    let information = information(connection).await?;
     Ok(Look { seen, information })
 }
 

@@ -4,16 +4,12 @@
     reason = "reads several services' tables, of which only one schema could be checked"
 )]
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Duration,
-};
+use std::{collections::HashSet, time::Duration};
 
 use anyhow::Context;
-use sqlx::PgConnection;
 use tokio::time::{Instant, sleep};
 
-use super::{SERVICES, Settled, snapshot};
+use super::{Settled, connections::Connections};
 
 /// Pause between two looks: short against a purchase's retries, cheap for the databases.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -34,15 +30,11 @@ impl Moving {
 
 /// Waits until every accepted purchase has ended or is parked and every outbox is empty, twice in a row, because a message
 /// on its way is in no table; at most for `limit`.
-pub(super) async fn settle(databases: &BTreeMap<String, String>, limit: Duration) -> anyhow::Result<Settled> {
-    let mut connections = BTreeMap::new();
-    for service in SERVICES {
-        connections.insert(service, snapshot::connect(databases, service).await?);
-    }
+pub(super) async fn settle(connections: &mut Connections, limit: Duration) -> anyhow::Result<Settled> {
     let started = Instant::now();
     let mut quiet_before = false;
     loop {
-        let moving = moving(&mut connections)
+        let moving = moving(connections)
             .await
             .context("the services' tables cannot be read")?;
         let in_time = moving == Moving::NOTHING && quiet_before;
@@ -64,22 +56,20 @@ pub(super) async fn settle(databases: &BTreeMap<String, String>, limit: Duration
     }
 }
 
-async fn moving(connections: &mut BTreeMap<&'static str, PgConnection>) -> Result<Moving, sqlx::Error> {
+async fn moving(connections: &mut Connections) -> Result<Moving, sqlx::Error> {
     // The edge first: a purchase that is acknowledged there is in purchase-manager's table by now.
-    let bff = of(connections, "bff");
     let unheard: Vec<String> =
         sqlx::query_scalar("select purchase_id::text from submission where acknowledged_at is null")
-            .fetch_all(bff)
+            .fetch_all(connections.of("bff"))
             .await?;
-    let purchase_manager = of(connections, "purchase-manager");
     let running: Vec<String> = sqlx::query_scalar(
         "select id::text from saga where standing in ('PENDING', 'RUNNING', 'COMPENSATING')",
     )
-    .fetch_all(purchase_manager)
+    .fetch_all(connections.of("purchase-manager"))
     .await?;
     let mut parked: HashSet<String> = HashSet::new();
     let mut waiting_messages = 0;
-    for connection in connections.values_mut() {
+    for (_, connection) in &mut connections.sources {
         let keys: Vec<String> = sqlx::query_scalar(
             "select distinct key from parked where resolved_at is null and key is not null",
         )
@@ -98,10 +88,4 @@ async fn moving(connections: &mut BTreeMap<&'static str, PgConnection>) -> Resul
         open_purchases: i64::try_from(open.len()).unwrap_or(i64::MAX),
         waiting_messages,
     })
-}
-
-fn of<'a>(connections: &'a mut BTreeMap<&'static str, PgConnection>, service: &str) -> &'a mut PgConnection {
-    connections
-        .get_mut(service)
-        .expect("one was opened for every service")
 }

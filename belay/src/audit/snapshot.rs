@@ -4,19 +4,14 @@
     reason = "temporary tables do not exist when the program is built"
 )]
 
-use std::{collections::BTreeMap, time::Duration};
-
 use anyhow::Context;
 use futures::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use super::{Options, SERVICES};
+use super::{Options, connections::Connections};
 
 /// Rows per statement on their way into a temporary table: some 500 kB of JSON.
 const BATCH_ROWS: usize = 5_000;
-
-/// The services are on the same network as their databases; what takes longer is away.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
 /// One temporary table, and the query in the service's own schema that fills it.
 struct Table {
@@ -142,45 +137,24 @@ const PREPARE: &[&str] = &[
      where p.standing is null or p.standing in ('PENDING', 'RUNNING', 'COMPENSATING')",
 ];
 
-/// Takes all snapshots. The temporary tables live as long as the connection that is returned.
-pub(super) async fn take(
-    databases: &BTreeMap<String, String>,
-    options: &Options,
-) -> anyhow::Result<PgConnection> {
-    let mut target = connect(databases, "purchase-manager").await?;
-    create(&mut target, options)
+/// Takes all snapshots into the temporary tables, in place of earlier ones.
+pub(super) async fn take(connections: &mut Connections, options: &Options) -> anyhow::Result<()> {
+    let Connections { sources, target } = connections;
+    create(target, options)
         .await
         .context("no temporary tables can be made in purchase-manager's database")?;
-    for service in SERVICES {
-        let tables = OF_ONE
-            .iter()
-            .find(|(name, _)| *name == service)
-            .map_or(&[][..], |(_, tables)| *tables);
-        let mut source = connect(databases, service).await?;
-        let copied = copy_service(&mut source, service, tables, &mut target).await;
-        copied
+    for (service, source) in sources {
+        let own = OF_ONE.iter().find(|(name, _)| name == service);
+        let tables = own.map_or(&[][..], |(_, tables)| *tables);
+        copy_service(source, service, tables, target)
+            .await
             .with_context(|| format!("the tables of {service} cannot be read: are they of this version?"))?;
-        drop(source.close().await);
     }
     for table in all_tables() {
         // The planner knows nothing of temporary tables by itself.
-        execute(&mut target, format!("analyze pg_temp.{}", table.name)).await?;
+        execute(target, format!("analyze pg_temp.{}", table.name)).await?;
     }
-    Ok(target)
-}
-
-/// Opens a connection to a service's database, in its schema.
-pub(super) async fn connect(
-    databases: &BTreeMap<String, String>,
-    service: &str,
-) -> anyhow::Result<PgConnection> {
-    let url = databases
-        .get(service)
-        .with_context(|| format!("the database of {service} is not known"))?;
-    let options = host::database::options(url, service)?.application_name("belay audit");
-    let connected = tokio::time::timeout(CONNECT_LIMIT, PgConnection::connect_with(&options)).await;
-    let connected = connected.with_context(|| format!("the database of {service} does not answer"))?;
-    connected.with_context(|| format!("the database of {service} cannot be reached"))
+    Ok(())
 }
 
 fn all_tables() -> impl Iterator<Item = &'static Table> {
@@ -188,11 +162,12 @@ fn all_tables() -> impl Iterator<Item = &'static Table> {
 }
 
 async fn create(target: &mut PgConnection, options: &Options) -> Result<(), sqlx::Error> {
-    execute(
-        target,
-        "create temporary table setting (at_rest_s float8, bound_s float8)".to_owned(),
-    )
-    .await?;
+    for statement in [
+        "discard temporary",
+        "create temporary table setting (at_rest_s float8, bound_s float8)",
+    ] {
+        sqlx::query(statement).execute(&mut *target).await?;
+    }
     sqlx::query("insert into setting values ($1, $2)")
         .bind(options.at_rest.as_secs_f64())
         .bind(options.bound.as_secs_f64())

@@ -109,12 +109,16 @@ impl Tally {
     }
 
     /// The report of a run that is over.
-    pub fn report(self, settings: Settings, audit: audit::Report) -> Report {
+    pub fn report(self, settings: Settings, audit: anyhow::Result<audit::Report>) -> Report {
         let counts = self.counts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let latency = Expected::ALL.into_iter().filter_map(|expected| {
             let histogram = counts.latencies.get(&expected)?;
             Some(Latency::of(expected, histogram))
         });
+        let (audit, audit_problem) = match audit {
+            Ok(audit) => (Some(audit), None),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
         // Exact far beyond any run.
         let completed_per_second = counts.completed_in_time as f64 / f64::from(settings.duration_seconds);
         Report {
@@ -135,6 +139,7 @@ impl Tally {
             problems: counts.problems,
             unnamed_problems: counts.unnamed_problems,
             audit,
+            audit_problem,
         }
     }
 
@@ -204,8 +209,11 @@ pub struct Report {
     pub problems: BTreeMap<String, u64>,
     /// What went wrong in yet other ways.
     pub unnamed_problems: u64,
-    /// The audit afterwards.
-    pub audit: audit::Report,
+    /// The audit afterwards; none when it could not be made.
+    pub audit: Option<audit::Report>,
+    /// Why it could not be made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit_problem: Option<String>,
 }
 
 /// Latencies of one outcome, in milliseconds.
@@ -241,7 +249,7 @@ impl Report {
     /// Whether every purchase ended as it should, and the audit is clean.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        self.errors == 0 && self.other == 0 && self.audit.is_clean()
+        self.errors == 0 && self.other == 0 && self.audit.as_ref().is_some_and(audit::Report::is_clean)
     }
 
     /// For a script.
@@ -250,7 +258,9 @@ impl Report {
     /// None that can happen: every part of it can be written as JSON.
     pub fn json(&self) -> serde_json::Result<String> {
         let mut value = serde_json::to_value(self)?;
-        value["audit"]["clean"] = self.audit.is_clean().into();
+        if let Some(audit) = &self.audit {
+            value["audit"]["clean"] = audit.is_clean().into();
+        }
         serde_json::to_string_pretty(&value)
     }
 
@@ -291,7 +301,12 @@ impl Report {
             lines.push(format!("problem: {} × of other kinds", self.unnamed_problems));
         }
         lines.push(String::new());
-        lines.push(self.audit.table());
+        lines.extend(self.audit.as_ref().map(audit::Report::table));
+        lines.extend(
+            self.audit_problem
+                .as_ref()
+                .map(|why| format!("the audit could not be made: {why}")),
+        );
         lines.join("\n")
     }
 
@@ -372,7 +387,7 @@ mod tests {
             end,
             10,
         ));
-        let report = tally.report(settings(), clean_audit());
+        let report = tally.report(settings(), Ok(clean_audit()));
         assert!((report.completed_per_second - 0.1).abs() < 1e-9);
         assert_eq!((report.completed, report.rejected), (2, 1));
         assert!(report.is_good());
@@ -393,7 +408,7 @@ mod tests {
             Instant::now(),
             1,
         ));
-        let report = tally.report(settings(), clean_audit());
+        let report = tally.report(settings(), Ok(clean_audit()));
         assert_eq!((report.other, report.completed), (1, 0));
         assert!(!report.is_good());
         assert!(
@@ -404,12 +419,24 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn without_an_audit_a_load_is_told_and_fails() {
+        let report = Tally::new(Instant::now()).report(settings(), Err(anyhow::anyhow!("nothing runs")));
+        assert!(!report.is_good());
+        assert!(
+            report
+                .table()
+                .contains("the audit could not be made: nothing runs")
+        );
+        assert!(report.json().unwrap().contains(r#""audit": null"#));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn problems_are_named_up_to_a_number_and_counted_beyond() {
         let tally = Tally::new(Instant::now());
         for number in 0..PROBLEMS + 3 {
             tally.error(&format!("problem {number}"));
         }
-        let report = tally.report(settings(), clean_audit());
+        let report = tally.report(settings(), Ok(clean_audit()));
         assert_eq!(
             (report.errors, report.problems.len(), report.unnamed_problems),
             (13, PROBLEMS, 3)
