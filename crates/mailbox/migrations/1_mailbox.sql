@@ -36,7 +36,7 @@ create table inbox (
     primary key (consumer, message_id)
 );
 -- To see whether a message of the same stream and key with a higher sequence has been handled before (invariant I8).
-create index inbox_key on inbox (key);
+create index inbox_key on inbox (key, sequence);
 -- For retention.
 create index inbox_at on inbox using brin (at);
 
