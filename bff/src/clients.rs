@@ -8,8 +8,8 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use contracts::{
     http::{
-        CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement, Movements, Order, Orders,
-        Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
+        CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement, Movements, Order,
+        Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
     },
     ids::{CustomerId, ProductId, PurchaseId},
     product_admin::ProductChanged,
@@ -88,7 +88,9 @@ impl Clients {
 
     /// The purchases with these ids, at most [`contracts::http::MAX_IDS`].
     pub async fn purchases(&self, ids: &[PurchaseId]) -> Result<Vec<PurchaseUpdated>, ServiceError> {
-        let found: Purchases = self.read(&self.purchase_manager, &["purchases"], &[("ids", list(ids))]).await?;
+        let found: Purchases = self
+            .read(&self.purchase_manager, &["purchases"], &[("ids", list(ids))])
+            .await?;
         Ok(found.purchases)
     }
 
@@ -115,25 +117,39 @@ impl Clients {
         purchase: PurchaseId,
         request: &CancelPurchase,
     ) -> Result<Result<Cancelled, Vec<Refusal>>, ServiceError> {
-        self.write(&self.purchase_manager, &["purchases", &purchase.to_string(), "cancel"], request).await
+        self.write(
+            &self.purchase_manager,
+            &["purchases", &purchase.to_string(), "cancel"],
+            request,
+        )
+        .await
     }
 
     /// The orders of these purchases.
     pub async fn orders(&self, purchases: &[PurchaseId]) -> Result<Vec<Order>, ServiceError> {
-        let found: Orders = self.read(&self.orders, &["orders"], &[("purchases", list(purchases))]).await?;
+        let found: Orders = self
+            .read(&self.orders, &["orders"], &[("purchases", list(purchases))])
+            .await?;
         Ok(found.orders)
     }
 
     /// The payments of these purchases.
     pub async fn payments(&self, purchases: &[PurchaseId]) -> Result<Vec<Payment>, ServiceError> {
-        let found: Payments = self.read(&self.payments, &["payments"], &[("purchases", list(purchases))]).await?;
+        let found: Payments = self
+            .read(&self.payments, &["payments"], &[("purchases", list(purchases))])
+            .await?;
         Ok(found.payments)
     }
 
     /// The stock of these products.
     pub async fn inventory(&self, products: &[ProductId]) -> Result<Vec<InventoryLevel>, ServiceError> {
-        let found: Inventory =
-            self.read(&self.product_admin, &["inventory"], &[("products", list(products))]).await?;
+        let found: Inventory = self
+            .read(
+                &self.product_admin,
+                &["inventory"],
+                &[("products", list(products))],
+            )
+            .await?;
         Ok(found.inventory)
     }
 
@@ -146,7 +162,9 @@ impl Clients {
     ) -> Result<Vec<ProductChanged>, ServiceError> {
         let mut query = vec![("since", since_micros.to_string()), ("limit", limit.to_string())];
         query.extend(after.map(|id| ("after", id.to_string())));
-        let found: Products = self.read(&self.product_admin, &["products", "changes"], &query).await?;
+        let found: Products = self
+            .read(&self.product_admin, &["products", "changes"], &query)
+            .await?;
         Ok(found.products)
     }
 
@@ -178,7 +196,12 @@ impl Clients {
         product: ProductId,
         request: &Restock,
     ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
-        self.write(&self.product_admin, &["products", &product.to_string(), "restock"], request).await
+        self.write(
+            &self.product_admin,
+            &["products", &product.to_string(), "restock"],
+            request,
+        )
+        .await
     }
 
     async fn read<T: DeserializeOwned>(
@@ -191,9 +214,16 @@ impl Clients {
         url.query_pairs_mut().extend_pairs(query);
         let once = || async {
             let (status, body) = service.ask(self.http.get(url.clone())).await?;
-            if status == StatusCode::OK { service.read_body(&body) } else { Err(service.unexpected(status, &body)) }
+            if status == StatusCode::OK {
+                service.read_body(&body)
+            } else {
+                Err(service.unexpected(status, &body))
+            }
         };
-        let policy = ExponentialBuilder::default().with_min_delay(RETRY_AFTER).with_max_times(1).with_jitter();
+        let policy = ExponentialBuilder::default()
+            .with_min_delay(RETRY_AFTER)
+            .with_max_times(1)
+            .with_jitter();
         let away = |error: &ServiceError| matches!(error, ServiceError::Away { .. });
         within_limit(service, async { once.retry(policy).when(away).await }).await
     }
@@ -208,10 +238,18 @@ impl Clients {
         let (status, body) = within_limit(service, service.ask(request)).await?;
         if status == StatusCode::UNPROCESSABLE_ENTITY {
             let refused: Refused = service.read_body(&body)?;
-            let refusals = refused.errors.into_iter().map(Refusal::try_from).collect::<Result<_, _>>();
+            let refusals = refused
+                .errors
+                .into_iter()
+                .map(Refusal::try_from)
+                .collect::<Result<_, _>>();
             return refusals.map(Err).map_err(|error| service.broken(&error));
         }
-        if status.is_success() { service.read_body(&body).map(Ok) } else { Err(service.unexpected(status, &body)) }
+        if status.is_success() {
+            service.read_body(&body).map(Ok)
+        } else {
+            Err(service.unexpected(status, &body))
+        }
     }
 }
 
@@ -226,9 +264,15 @@ impl Service {
     }
 
     async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ServiceError> {
-        let response = request.send().await.map_err(|error| self.away(&error.without_url()))?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| self.away(&error.without_url()))?;
         let status = response.status();
-        let body = response.bytes().await.map_err(|error| self.away(&error.without_url()))?;
+        let body = response
+            .bytes()
+            .await
+            .map_err(|error| self.away(&error.without_url()))?;
         Ok((status, body.to_vec()))
     }
 
@@ -247,11 +291,17 @@ impl Service {
     }
 
     fn away(&self, reason: &dyn std::fmt::Display) -> ServiceError {
-        ServiceError::Away { service: self.name, reason: reason.to_string() }
+        ServiceError::Away {
+            service: self.name,
+            reason: reason.to_string(),
+        }
     }
 
     fn broken(&self, reason: &dyn std::fmt::Display) -> ServiceError {
-        ServiceError::Broken { service: self.name, reason: reason.to_string() }
+        ServiceError::Broken {
+            service: self.name,
+            reason: reason.to_string(),
+        }
     }
 }
 
@@ -266,5 +316,9 @@ async fn within_limit<T>(
 }
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
-    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(",")
+    items
+        .into_iter()
+        .map(|item| item.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
 }

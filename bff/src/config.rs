@@ -33,7 +33,12 @@ pub struct Config {
     #[arg(long, env = "BELAY_PAYMENTS", value_parser = parse_address)]
     pub payments: Url,
     /// Payment method tokens that are taken, separated by commas. The default is what the simulated provider knows.
-    #[arg(long, env = "BELAY_PAYMENT_METHODS", value_delimiter = ',', default_value = "tok_ok,tok_declined")]
+    #[arg(
+        long,
+        env = "BELAY_PAYMENT_METHODS",
+        value_delimiter = ',',
+        default_value = "tok_ok,tok_declined"
+    )]
     pub payment_methods: Vec<String>,
     /// The currency of the shop (ISO 4217).
     #[arg(long, env = "BELAY_CURRENCY", default_value = "EUR")]
@@ -46,7 +51,9 @@ pub struct Config {
 fn parse_address(text: &str) -> Result<Url, String> {
     match Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        Ok(_) | Err(_) => Err(format!("`{text}` is no address of a service: write http://host:port")),
+        Ok(_) | Err(_) => Err(format!(
+            "`{text}` is no address of a service: write http://host:port"
+        )),
     }
 }
 
@@ -61,7 +68,9 @@ fn parse_origin(text: &str) -> Result<String, String> {
     if origin == text.trim_end_matches('/') {
         Ok(origin)
     } else {
-        Err(format!("`{text}` is no origin: write scheme and host alone, such as {origin}"))
+        Err(format!(
+            "`{text}` is no origin: write scheme and host alone, such as {origin}"
+        ))
     }
 }
 
@@ -71,7 +80,10 @@ mod tests {
 
     #[test]
     fn an_origin_has_no_path() {
-        assert_eq!(parse_origin("https://shop.example/"), Ok("https://shop.example".to_owned()));
+        assert_eq!(
+            parse_origin("https://shop.example/"),
+            Ok("https://shop.example".to_owned())
+        );
         assert!(parse_origin("https://shop.example/pay").is_err());
         assert!(parse_origin("shop.example").is_err());
     }

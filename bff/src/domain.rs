@@ -22,12 +22,20 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A refusal that the same request meets again.
     pub fn new(code: UserErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None, retryable: false }
+        Self {
+            code,
+            message: message.into(),
+            field: None,
+            retryable: false,
+        }
     }
 
     /// A refusal because a service is away.
     pub fn unavailable(message: impl Into<String>) -> Self {
-        Self { retryable: true, ..Self::new(UserErrorCode::TemporarilyUnavailable, message) }
+        Self {
+            retryable: true,
+            ..Self::new(UserErrorCode::TemporarilyUnavailable, message)
+        }
     }
 
     /// Says which input field is to blame.
@@ -40,8 +48,18 @@ impl Refusal {
 impl TryFrom<contracts::http::Refusal> for Refusal {
     type Error = UnknownWord;
     fn try_from(refusal: contracts::http::Refusal) -> Result<Self, Self::Error> {
-        let contracts::http::Refusal { code, message, field, retryable } = refusal;
-        Ok(Self { code: code.parse()?, message, field, retryable })
+        let contracts::http::Refusal {
+            code,
+            message,
+            field,
+            retryable,
+        } = refusal;
+        Ok(Self {
+            code: code.parse()?,
+            message,
+            field,
+            retryable,
+        })
     }
 }
 

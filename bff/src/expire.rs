@@ -28,7 +28,9 @@ pub(crate) async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Re
                 Ok(deleted) if deleted == BATCH.unsigned_abs() => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!("expired submissions could not be deleted, tried again in a minute: {error}");
+                    tracing::warn!(
+                        "expired submissions could not be deleted, tried again in a minute: {error}"
+                    );
                     break;
                 }
             }

@@ -54,7 +54,10 @@ pub(crate) fn schema(app: Arc<App>) -> Edge {
 
 /// The schema's text.
 pub(crate) fn sdl() -> String {
-    let options = SDLExportOptions::new().include_specified_by().use_space_ident().prefer_single_line_descriptions();
+    let options = SDLExportOptions::new()
+        .include_specified_by()
+        .use_space_ident()
+        .prefer_single_line_descriptions();
     builder().finish().sdl_with_options(options)
 }
 
@@ -68,7 +71,11 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Su
 
 /// Anything with an id of its own.
 #[derive(Interface)]
-#[graphql(field(name = "id", ty = "async_graphql::ID", desc = "Opaque, and unique among all nodes."))]
+#[graphql(field(
+    name = "id",
+    ty = "async_graphql::ID",
+    desc = "Opaque, and unique among all nodes."
+))]
 pub(crate) enum Node {
     Product(product::ProductObject),
     Purchase(purchase::PurchaseObject),

@@ -17,10 +17,16 @@ pub(crate) struct CatalogueHandler;
 
 #[async_trait]
 impl Handler for CatalogueHandler {
-    async fn handle(&self, connection: &mut PgConnection, batch: &[Received]) -> Result<Vec<Outgoing>, Fault> {
+    async fn handle(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Received],
+    ) -> Result<Vec<Outgoing>, Fault> {
         let mut products = Vec::with_capacity(batch.len());
         for message in batch {
-            let told = message.decode_if::<ProductChanged>()?.ok_or_else(|| message.unexpected())?;
+            let told = message
+                .decode_if::<ProductChanged>()?
+                .ok_or_else(|| message.unexpected())?;
             products.push(Product::try_from(told).map_err(Fault::deterministic)?);
         }
         catalogue::keep_newer(connection, &newest(products)).await?;
@@ -34,7 +40,11 @@ pub(crate) struct AcknowledgementHandler;
 
 #[async_trait]
 impl Handler for AcknowledgementHandler {
-    async fn handle(&self, connection: &mut PgConnection, batch: &[Received]) -> Result<Vec<Outgoing>, Fault> {
+    async fn handle(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[Received],
+    ) -> Result<Vec<Outgoing>, Fault> {
         let mut ids = Vec::with_capacity(batch.len());
         for message in batch {
             if !message.is::<PurchaseUpdated>() {

@@ -92,11 +92,18 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         outbox: host.outbox(),
         clients: clients.clone(),
         hub: hub.clone(),
-        shop: Shop { currency: config.currency, payment_methods: config.payment_methods },
+        shop: Shop {
+            currency: config.currency,
+            payment_methods: config.payment_methods,
+        },
     });
 
     host.consume_in_background("catalogue", &[PRODUCT_EVENTS], handlers::CatalogueHandler);
-    host.consume_in_background("acknowledgements", &[PURCHASE_EVENTS], handlers::AcknowledgementHandler);
+    host.consume_in_background(
+        "acknowledgements",
+        &[PURCHASE_EVENTS],
+        handlers::AcknowledgementHandler,
+    );
     host.tail(PURCHASE_EVENTS, move |message| hub.hand_on(&message));
     host.spawn(|shutdown| keys.keep(shutdown));
     host.spawn(|shutdown| resend::run(app.pool.clone(), app.codec.clone(), app.outbox.clone(), shutdown));

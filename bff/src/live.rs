@@ -25,17 +25,32 @@ impl Hub {
     /// Begins to listen. Ends when the listener is dropped.
     pub fn listen(&self, purchase: PurchaseId) -> Listener {
         let mut listened = self.0.lock().expect("nothing panics while it holds this lock");
-        let sender = listened.entry(purchase).or_insert_with(|| broadcast::channel(WAITING).0);
-        Listener { receiver: sender.subscribe(), purchase, hub: self.clone() }
+        let sender = listened
+            .entry(purchase)
+            .or_insert_with(|| broadcast::channel(WAITING).0);
+        Listener {
+            receiver: sender.subscribe(),
+            purchase,
+            hub: self.clone(),
+        }
     }
 
     /// Hands a message to those who listen to its purchase. Read only when somebody does.
     pub fn hand_on(&self, message: &Received) {
-        let Ok(purchase) = message.key.parse::<PurchaseId>() else { return };
-        if !self.0.lock().expect("nothing panics while it holds this lock").contains_key(&purchase) {
+        let Ok(purchase) = message.key.parse::<PurchaseId>() else {
+            return;
+        };
+        if !self
+            .0
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .contains_key(&purchase)
+        {
             return;
         }
-        let Ok(Some(told)) = message.decode_if::<PurchaseUpdated>() else { return };
+        let Ok(Some(told)) = message.decode_if::<PurchaseUpdated>() else {
+            return;
+        };
         match Purchase::try_from(told) {
             Ok(update) => self.publish(Arc::new(update)),
             Err(error) => tracing::warn!(purchase.id = %purchase, "a live event is skipped: {error}"),
@@ -69,9 +84,16 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        let mut listened = self.hub.0.lock().expect("nothing panics while it holds this lock");
+        let mut listened = self
+            .hub
+            .0
+            .lock()
+            .expect("nothing panics while it holds this lock");
         // This listener's own receiver still counts.
-        if listened.get(&self.purchase).is_some_and(|sender| sender.receiver_count() <= 1) {
+        if listened
+            .get(&self.purchase)
+            .is_some_and(|sender| sender.receiver_count() <= 1)
+        {
             listened.remove(&self.purchase);
         }
     }

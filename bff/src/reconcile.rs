@@ -43,7 +43,10 @@ pub(crate) async fn run(pool: PgPool, clients: Clients, shutdown: CancellationTo
             }
             Err(error) => {
                 let pause = retry;
-                tracing::warn!(retry_in_ms = pause.as_millis(), "the catalogue is not compared: {error:#}");
+                tracing::warn!(
+                    retry_in_ms = pause.as_millis(),
+                    "the catalogue is not compared: {error:#}"
+                );
                 retry = (retry * 2).min(EVERY);
                 pause
             }
@@ -61,12 +64,20 @@ async fn compare(pool: &PgPool, clients: &Clients, since: i64) -> anyhow::Result
     let mut from = (since, None);
     loop {
         let page = clients.product_changes(from.0, from.1, PAGE).await?;
-        let Some(last) = page.last() else { return Ok(from.0) };
+        let Some(last) = page.last() else {
+            return Ok(from.0);
+        };
         let next = (last.updated_at, Some(last.product_id));
-        anyhow::ensure!(next != from, "product-admin's change feed answers the same page twice");
+        anyhow::ensure!(
+            next != from,
+            "product-admin's change feed answers the same page twice"
+        );
         from = next;
         let full = i64::try_from(page.len()).is_ok_and(|length| length >= PAGE);
-        let products = page.into_iter().map(Product::try_from).collect::<Result<Vec<_>, _>>()?;
+        let products = page
+            .into_iter()
+            .map(Product::try_from)
+            .collect::<Result<Vec<_>, _>>()?;
         let mut connection = pool.acquire().await?;
         catalogue::keep_newer(&mut connection, &newest(products))
             .await

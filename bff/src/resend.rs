@@ -39,7 +39,9 @@ pub(crate) async fn run(
                 metrics::counter!("belay_submissions_resent_total").increment(sent as u64);
                 tracing::info!(sent, "submissions without acknowledgement are sent again");
             }
-            Err(fault) => tracing::warn!("submissions could not be sent again, tried once more soon: {fault}"),
+            Err(fault) => {
+                tracing::warn!("submissions could not be sent again, tried once more soon: {fault}")
+            }
         }
     }
 }
@@ -51,7 +53,10 @@ pub(crate) async fn send_due(pool: &PgPool, codec: &Codec, outbox: &Outbox) -> R
     let mut messages = Vec::with_capacity(due.len());
     for submission in &due {
         let message = codec.outgoing(PURCHASE_COMMANDS, submission.purchase, &submission.command())?;
-        let trace = submission.trace.parse::<TraceContext>().unwrap_or_else(|_| TraceContext::root());
+        let trace = submission
+            .trace
+            .parse::<TraceContext>()
+            .unwrap_or_else(|_| TraceContext::root());
         messages.push(message.traced(trace.child()));
     }
     outbox.append(&mut tx, &messages).await?;

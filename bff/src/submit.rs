@@ -23,7 +23,10 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Submitted {
     /// It is accepted, now or earlier with the same key.
-    Accepted { submission: Box<Submission>, deduplicated: bool },
+    Accepted {
+        submission: Box<Submission>,
+        deduplicated: bool,
+    },
     /// The business says no.
     Refused(Vec<Refusal>),
 }
@@ -47,8 +50,12 @@ pub(crate) async fn submit(
     if let Some(known) = submission::by_key(&app.pool, customer, key).await? {
         return Ok(repeated(known, &request_hash));
     }
-    let ids: Vec<ProductId> =
-        request.lines.iter().take(pricing::MAX_LINES).filter_map(|line| line.product).collect();
+    let ids: Vec<ProductId> = request
+        .lines
+        .iter()
+        .take(pricing::MAX_LINES)
+        .filter_map(|line| line.product)
+        .collect();
     let products = catalogue::by_ids(&app.pool, &ids).await?;
     let priced = match pricing::price(&request, &products, &app.shop) {
         Ok(priced) => priced,
@@ -74,22 +81,33 @@ pub(crate) async fn submit(
         // Another request with this key was quicker; its transaction has ended, so its row can be seen.
         tx.rollback().await?;
         let known = submission::by_key(&app.pool, customer, key).await?;
-        let known = known.ok_or_else(|| anyhow::anyhow!("the submission expired while its key was looked up"))?;
+        let known =
+            known.ok_or_else(|| anyhow::anyhow!("the submission expired while its key was looked up"))?;
         return Ok(repeated(known, &accepted.request_hash));
     };
     accepted.submitted_at = submitted_at;
-    let command = app.codec.outgoing(PURCHASE_COMMANDS, purchase, &accepted.command())?;
-    app.outbox.append(&mut tx, &[command.traced(trace.child())]).await?;
+    let command = app
+        .codec
+        .outgoing(PURCHASE_COMMANDS, purchase, &accepted.command())?;
+    app.outbox
+        .append(&mut tx, &[command.traced(trace.child())])
+        .await?;
     tx.commit().await?;
     app.outbox.wake_relay();
     metrics::counter!("belay_purchases_submitted_total").increment(1);
     tracing::info!(purchase.id = %purchase, "a purchase is accepted");
-    Ok(Submitted::Accepted { submission: Box::new(accepted), deduplicated: false })
+    Ok(Submitted::Accepted {
+        submission: Box::new(accepted),
+        deduplicated: false,
+    })
 }
 
 fn repeated(known: Submission, request_hash: &[u8]) -> Submitted {
     if known.request_hash == request_hash {
-        return Submitted::Accepted { submission: Box::new(known), deduplicated: true };
+        return Submitted::Accepted {
+            submission: Box::new(known),
+            deduplicated: true,
+        };
     }
     let message = "This idempotency key was used for another purchase. Draw a new one for a new purchase.";
     Submitted::Refused(vec![

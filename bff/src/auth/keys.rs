@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 const REFRESH_EVERY: Duration = Duration::from_secs(600);
 /// Between two fetches because of unknown key ids at least: made-up ids must not become load on the issuer.
 const ASKED_EVERY: Duration = Duration::from_secs(10);
-/// Pause after a fetch that failed.
+/// Pause after a fetch that failed; the task that keeps the keys doubles it up to [`LONGEST_RETRY`].
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
 /// How long keys serve while the issuer is away.
 const STALE_AFTER: Duration = Duration::from_secs(24 * 3600);
 /// The longest that one request to the issuer may take.
@@ -35,7 +36,9 @@ pub(crate) struct Key {
 
 impl std::fmt::Debug for Key {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Key").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("Key")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 
@@ -96,6 +99,7 @@ impl Keys {
 
     /// Fetches the keys now and then, until `shutdown`.
     pub async fn keep(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let mut retry = RETRY_EVERY;
         loop {
             // Cancel-safe: keys that were not fetched are fetched again.
             let fetched = tokio::select! {
@@ -103,10 +107,15 @@ impl Keys {
                 fetched = self.fetch() => fetched,
             };
             let pause = match fetched {
-                Ok(()) => REFRESH_EVERY,
+                Ok(()) => {
+                    retry = RETRY_EVERY;
+                    REFRESH_EVERY
+                }
                 Err(error) => {
                     tracing::warn!("the token issuer's keys cannot be had, tried again soon: {error:#}");
-                    RETRY_EVERY
+                    let pause = retry;
+                    retry = (retry * 2).min(LONGEST_RETRY);
+                    pause
                 }
             };
             // Cancel-safe: nothing is under way while it waits.
@@ -136,7 +145,11 @@ impl Keys {
                 tracing::warn!("the token issuer's keys cannot be had: {error:#}");
             }
             // The first keys are no answer to an unknown id, and cost nobody his one question.
-            *asked = if fetched.is_ok() && !had_keys { None } else { Some(Instant::now()) };
+            *asked = if fetched.is_ok() && !had_keys {
+                None
+            } else {
+                Some(Instant::now())
+            };
         }
         match (self.cached(id), self.fresh()) {
             (Some(key), _) => Found::Key(key),
@@ -150,13 +163,20 @@ impl Keys {
     }
 
     fn fresh(&self) -> Option<Known> {
-        let known = self.0.known.read().expect("nothing panics while it holds this lock").clone()?;
+        let known = self
+            .0
+            .known
+            .read()
+            .expect("nothing panics while it holds this lock")
+            .clone()?;
         (known.fetched.elapsed() < STALE_AFTER).then_some(known)
     }
 
     async fn fetch(&self) -> anyhow::Result<()> {
         let issuer = self.0.issuer.trim_end_matches('/');
-        let discovery: Discovery = self.get(&format!("{issuer}/.well-known/openid-configuration")).await?;
+        let discovery: Discovery = self
+            .get(&format!("{issuer}/.well-known/openid-configuration"))
+            .await?;
         ensure!(
             discovery.issuer.trim_end_matches('/') == issuer,
             "{issuer} says that it is {}: give --issuer as the issuer names itself",
@@ -164,21 +184,39 @@ impl Keys {
         );
         let set: JwkSet = self.get(&discovery.jwks_uri).await?;
         let keys: HashMap<String, Key> = set.keys.iter().filter_map(usable).collect();
-        ensure!(!keys.is_empty(), "{} has no signing key that is taken here", discovery.jwks_uri);
-        let known = Known { keys: Arc::new(keys), fetched: Instant::now() };
-        *self.0.known.write().expect("nothing panics while it holds this lock") = Some(known);
+        ensure!(
+            !keys.is_empty(),
+            "{} has no signing key that is taken here",
+            discovery.jwks_uri
+        );
+        let known = Known {
+            keys: Arc::new(keys),
+            fetched: Instant::now(),
+        };
+        *self
+            .0
+            .known
+            .write()
+            .expect("nothing panics while it holds this lock") = Some(known);
         Ok(())
     }
 
     async fn get<T: serde::de::DeserializeOwned>(&self, url: &str) -> anyhow::Result<T> {
         let response = self.0.http.get(url).send().await?.error_for_status()?;
-        response.json().await.with_context(|| format!("{url} does not answer what it should"))
+        response
+            .json()
+            .await
+            .with_context(|| format!("{url} does not answer what it should"))
     }
 }
 
 /// A key for signatures of an algorithm on the list. Others in the set, such as those for encryption, are left alone.
 fn usable(jwk: &Jwk) -> Option<(String, Key)> {
-    let signs = jwk.common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
+    let signs = jwk
+        .common
+        .public_key_use
+        .as_ref()
+        .is_none_or(|purpose| *purpose == PublicKeyUse::Signature);
     let algorithm = match &jwk.algorithm {
         AlgorithmParameters::RSA(_) => Algorithm::RS256,
         AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
@@ -194,5 +232,11 @@ fn usable(jwk: &Jwk) -> Option<(String, Key)> {
         (Some(_), _) => false,
     };
     let id = jwk.common.key_id.clone().filter(|_| signs && named)?;
-    Some((id, Key { algorithm, verifying: DecodingKey::from_jwk(jwk).ok()? }))
+    Some((
+        id,
+        Key {
+            algorithm,
+            verifying: DecodingKey::from_jwk(jwk).ok()?,
+        },
+    ))
 }

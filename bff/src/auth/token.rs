@@ -95,7 +95,9 @@ impl Authenticator {
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let Some(id) = header.kid else { return Err(TokenError::Key) };
+        let Some(id) = header.kid else {
+            return Err(TokenError::Key);
+        };
         let key = match self.keys.find(&id).await {
             Found::Key(key) if key.algorithm == header.alg => key,
             Found::Key(_) => return Err(TokenError::Algorithm),
@@ -108,13 +110,21 @@ impl Authenticator {
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
         validation.set_issuer(&[&self.rules.issuer]);
         validation.set_audience(&[&self.rules.audience]);
-        let claims = decode::<Claims>(token, &key.verifying, &validation).map_err(|e| why(e.kind()))?.claims;
+        let claims = decode::<Claims>(token, &key.verifying, &validation)
+            .map_err(|e| why(e.kind()))?
+            .claims;
         let Some(subject) = claims.sub.filter(|subject| !subject.is_empty()) else {
             return Err(TokenError::Claim("sub".to_owned()));
         };
-        let Some(expires_at) = claims.exp else { return Err(TokenError::Claim("exp".to_owned())) };
+        let Some(expires_at) = claims.exp else {
+            return Err(TokenError::Claim("exp".to_owned()));
+        };
         let role = self.role(&claims.others);
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates, which is what a far time means")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "the cast saturates, which is what a far time means"
+        )]
         let expires_at = expires_at as u64;
         Ok(Identity {
             subject: CustomerId(subject),
@@ -129,7 +139,11 @@ impl Authenticator {
         let mut path = self.rules.roles_claim.iter();
         let first = path.next().and_then(|name| claims.get(name));
         let found = path.fold(first, |value, name| value.and_then(|value| value.get(name)));
-        let names = found.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        let names = found
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         names.filter_map(Role::named).max().unwrap_or(Role::Anonymous)
     }
 }

@@ -38,7 +38,10 @@ impl Role {
 
     /// The role and everything that it implies, without [`Role::Anonymous`].
     pub fn with_implied(self) -> Vec<Self> {
-        [Self::Customer, Self::Operator, Self::Admin].into_iter().filter(|role| *role <= self).collect()
+        [Self::Customer, Self::Operator, Self::Admin]
+            .into_iter()
+            .filter(|role| *role <= self)
+            .collect()
     }
 }
 
@@ -103,7 +106,10 @@ mod tests {
 
     #[test]
     fn a_role_implies_the_lower_ones() {
-        assert_eq!(Role::Admin.with_implied(), [Role::Customer, Role::Operator, Role::Admin]);
+        assert_eq!(
+            Role::Admin.with_implied(),
+            [Role::Customer, Role::Operator, Role::Admin]
+        );
         assert_eq!(Role::Customer.with_implied(), [Role::Customer]);
         assert!(Role::Anonymous.with_implied().is_empty());
     }

@@ -73,7 +73,11 @@ pub(crate) struct Priced {
 /// Minor units of a decimal amount; none when it has more digits than the currency or leaves 64 bits.
 pub(crate) fn minor_units(amount: Decimal, currency: Currency) -> Option<i64> {
     let scaled = amount.checked_mul(Decimal::from(10_i64.pow(currency.exponent())))?;
-    if scaled.is_integer() { i64::try_from(scaled).ok() } else { None }
+    if scaled.is_integer() {
+        i64::try_from(scaled).ok()
+    } else {
+        None
+    }
 }
 
 /// Checks a request and prices it, or says everything that is wrong with it.
@@ -100,18 +104,24 @@ pub(crate) fn price(
         sum.checked_add(line.unit_price_minor.checked_mul(i64::from(line.quantity))?)
     });
     match minor {
-        Some(minor) => Ok(Priced { lines, total: Money::new(minor, shop.currency) }),
+        Some(minor) => Ok(Priced {
+            lines,
+            total: Money::new(minor, shop.currency),
+        }),
         None => Err(vec![
-            Refusal::new(UserErrorCode::Invalid, "The total is too large. Split the purchase.").at(["lines"]),
+            Refusal::new(
+                UserErrorCode::Invalid,
+                "The total is too large. Split the purchase.",
+            )
+            .at(["lines"]),
         ]),
     }
 }
 
 fn check_whole(request: &PurchaseRequest, shop: &Shop, refusals: &mut Vec<Refusal>) {
     if request.lines.is_empty() {
-        refusals.push(
-            Refusal::new(UserErrorCode::Required, "A purchase needs at least one line.").at(["lines"]),
-        );
+        refusals
+            .push(Refusal::new(UserErrorCode::Required, "A purchase needs at least one line.").at(["lines"]));
     }
     if request.lines.len() > MAX_LINES {
         let message = format!("A purchase has at most {MAX_LINES} lines. Split it.");
@@ -124,7 +134,11 @@ fn check_whole(request: &PurchaseRequest, shop: &Shop, refusals: &mut Vec<Refusa
         );
         refusals.push(Refusal::new(UserErrorCode::Invalid, message).at(["paymentMethodToken"]));
     }
-    if request.note.as_ref().is_some_and(|note| note.chars().count() > MAX_NOTE_CHARACTERS) {
+    if request
+        .note
+        .as_ref()
+        .is_some_and(|note| note.chars().count() > MAX_NOTE_CHARACTERS)
+    {
         let message = format!("A note has at most {MAX_NOTE_CHARACTERS} characters. Shorten it.");
         refusals.push(Refusal::new(UserErrorCode::Invalid, message).at(["note"]));
     }
@@ -171,7 +185,11 @@ fn check_line(
             product.price.currency, shop.currency
         );
         refusals.push(Refusal::new(UserErrorCode::CurrencyMismatch, message).at(place("productId")));
-    } else if let Some(refusal) = line.expected.as_ref().and_then(|expected| check_expected(expected, product)) {
+    } else if let Some(refusal) = line
+        .expected
+        .as_ref()
+        .and_then(|expected| check_expected(expected, product))
+    {
         refusals.push(refusal.at(place("expectedUnitPrice")));
     }
     if refusals.is_empty() {
@@ -195,7 +213,11 @@ fn check_expected(expected: &ExpectedPrice, product: &Product) -> Option<Refusal
     }
     match minor_units(expected.amount, expected.currency) {
         None => {
-            let message = format!("{} has {} decimal digits.", expected.currency, expected.currency.exponent());
+            let message = format!(
+                "{} has {} decimal digits.",
+                expected.currency,
+                expected.currency.exponent()
+            );
             Some(Refusal::new(UserErrorCode::Invalid, message))
         }
         Some(minor) if minor == price.minor => None,
@@ -228,11 +250,18 @@ mod tests {
     }
 
     fn catalogue(products: impl IntoIterator<Item = Product>) -> HashMap<ProductId, Product> {
-        products.into_iter().map(|product| (product.id, product)).collect()
+        products
+            .into_iter()
+            .map(|product| (product.id, product))
+            .collect()
     }
 
     fn line(id: u128, quantity: i32) -> LineRequest {
-        LineRequest { product: Some(ProductId(uuid::Uuid::from_u128(id))), quantity, expected: None }
+        LineRequest {
+            product: Some(ProductId(uuid::Uuid::from_u128(id))),
+            quantity,
+            expected: None,
+        }
     }
 
     fn request(lines: Vec<LineRequest>) -> PurchaseRequest {
@@ -245,23 +274,38 @@ mod tests {
     }
 
     fn expecting(amount: &str, currency: &str) -> Option<ExpectedPrice> {
-        Some(ExpectedPrice { amount: amount.parse().unwrap(), currency: currency.parse().unwrap() })
+        Some(ExpectedPrice {
+            amount: amount.parse().unwrap(),
+            currency: currency.parse().unwrap(),
+        })
     }
 
     fn shop() -> Shop {
-        Shop { currency: Currency::EUR, payment_methods: vec!["tok_ok".to_owned(), "tok_declined".to_owned()] }
+        Shop {
+            currency: Currency::EUR,
+            payment_methods: vec!["tok_ok".to_owned(), "tok_declined".to_owned()],
+        }
     }
 
     /// Code and path of every refusal.
-    fn refused(request: &PurchaseRequest, catalogue: &HashMap<ProductId, Product>) -> Vec<(UserErrorCode, String)> {
+    fn refused(
+        request: &PurchaseRequest,
+        catalogue: &HashMap<ProductId, Product>,
+    ) -> Vec<(UserErrorCode, String)> {
         let refusals = price(request, catalogue, &shop()).unwrap_err();
-        refusals.into_iter().map(|refusal| (refusal.code, refusal.field.unwrap().join("."))).collect()
+        refusals
+            .into_iter()
+            .map(|refusal| (refusal.code, refusal.field.unwrap().join(".")))
+            .collect()
     }
 
     #[test]
     fn a_purchase_is_priced_from_the_catalogue_even_when_that_says_out_of_stock() {
-        let priced =
-            price(&request(vec![line(1, 2), line(2, 1)]), &catalogue([product(1, 250), product(2, 1)]), &shop());
+        let priced = price(
+            &request(vec![line(1, 2), line(2, 1)]),
+            &catalogue([product(1, 250), product(2, 1)]),
+            &shop(),
+        );
         let priced = priced.unwrap();
         assert_eq!(priced.total, Money::new(501, Currency::EUR));
         assert_eq!(priced.lines[0].unit_price_minor, 250);
@@ -275,7 +319,10 @@ mod tests {
         );
         let many: Vec<_> = (0..51).map(|id| line(id, 1)).collect();
         let all = catalogue((0..51).map(|id| product(id, 1)));
-        assert_eq!(refused(&request(many), &all), [(UserErrorCode::Invalid, "lines".to_owned())]);
+        assert_eq!(
+            refused(&request(many), &all),
+            [(UserErrorCode::Invalid, "lines".to_owned())]
+        );
     }
 
     #[test]
@@ -290,7 +337,11 @@ mod tests {
             line(2, 1),
             line(3, 1),
             line(4, 10_001),
-            LineRequest { product: None, quantity: 1, expected: None },
+            LineRequest {
+                product: None,
+                quantity: 1,
+                expected: None,
+            },
         ];
         assert_eq!(
             refused(&request(lines), &catalogue([product(1, 1), archived, foreign])),
@@ -309,12 +360,26 @@ mod tests {
     #[test]
     fn an_expected_price_must_be_the_catalogues() {
         let all = catalogue([product(1, 250)]);
-        let with = |expected| request(vec![LineRequest { expected, ..line(1, 1) }]);
+        let with = |expected| {
+            request(vec![LineRequest {
+                expected,
+                ..line(1, 1)
+            }])
+        };
         let place = "lines.0.expectedUnitPrice".to_owned();
         assert!(price(&with(expecting("2.5", "EUR")), &all, &shop()).is_ok());
-        assert_eq!(refused(&with(expecting("2.49", "EUR")), &all), [(UserErrorCode::PriceChanged, place.clone())]);
-        assert_eq!(refused(&with(expecting("2.501", "EUR")), &all), [(UserErrorCode::Invalid, place.clone())]);
-        assert_eq!(refused(&with(expecting("2.50", "USD")), &all), [(UserErrorCode::CurrencyMismatch, place)]);
+        assert_eq!(
+            refused(&with(expecting("2.49", "EUR")), &all),
+            [(UserErrorCode::PriceChanged, place.clone())]
+        );
+        assert_eq!(
+            refused(&with(expecting("2.501", "EUR")), &all),
+            [(UserErrorCode::Invalid, place.clone())]
+        );
+        assert_eq!(
+            refused(&with(expecting("2.50", "USD")), &all),
+            [(UserErrorCode::CurrencyMismatch, place)]
+        );
     }
 
     #[test]
@@ -330,7 +395,10 @@ mod tests {
                 (UserErrorCode::Invalid, "note".to_owned())
             ]
         );
-        assert_eq!(refused(&request(vec![line(1, 3)]), &all), [(UserErrorCode::Invalid, "lines".to_owned())]);
+        assert_eq!(
+            refused(&request(vec![line(1, 3)]), &all),
+            [(UserErrorCode::Invalid, "lines".to_owned())]
+        );
     }
 
     #[test]

@@ -72,7 +72,10 @@ impl Purchase {
     pub fn can_be_cancelled(&self) -> bool {
         match self.state {
             PurchaseState::Pending => true,
-            PurchaseState::Running => !self.steps.iter().any(|step| step.name == PIVOT && step.is_commanded()),
+            PurchaseState::Running => !self
+                .steps
+                .iter()
+                .any(|step| step.name == PIVOT && step.is_commanded()),
             PurchaseState::Completed
             | PurchaseState::Compensating
             | PurchaseState::Cancelled
@@ -119,10 +122,18 @@ impl TryFrom<PurchaseUpdated> for Purchase {
             reference: told.reference,
             version: told.version,
             state: told.state.parse()?,
-            lines: told.lines.into_iter().map(|line| Line::of(line, currency)).collect::<Result<_, _>>()?,
+            lines: told
+                .lines
+                .into_iter()
+                .map(|line| Line::of(line, currency))
+                .collect::<Result<_, _>>()?,
             total: Money::new(told.total_minor, currency),
             home_delivery: told.home_delivery,
-            steps: told.steps.into_iter().map(Step::try_from).collect::<Result<_, _>>()?,
+            steps: told
+                .steps
+                .into_iter()
+                .map(Step::try_from)
+                .collect::<Result<_, _>>()?,
             failure: told.failure.map(Failure::try_from).transpose()?,
             created_at: time(told.created_at)?,
             updated_at: time(told.updated_at)?,
@@ -150,7 +161,11 @@ impl TryFrom<PurchaseStepView> for Step {
 impl TryFrom<PurchaseFailureView> for Failure {
     type Error = NotUnderstood;
     fn try_from(told: PurchaseFailureView) -> Result<Self, Self::Error> {
-        Ok(Self { code: told.code.parse()?, message: told.message, step: told.step })
+        Ok(Self {
+            code: told.code.parse()?,
+            message: told.message,
+            step: told.step,
+        })
     }
 }
 
@@ -193,10 +208,22 @@ mod tests {
         assert!(purchase(PurchaseState::Pending, None).can_be_cancelled());
         assert!(purchase(PurchaseState::Running, None).can_be_cancelled());
         assert!(purchase(PurchaseState::Running, Some(StepState::Pending)).can_be_cancelled());
-        for commanded in [StepState::Running, StepState::Retrying, StepState::Succeeded, StepState::Failed] {
-            assert!(!purchase(PurchaseState::Running, Some(commanded)).can_be_cancelled(), "{commanded:?}");
+        for commanded in [
+            StepState::Running,
+            StepState::Retrying,
+            StepState::Succeeded,
+            StepState::Failed,
+        ] {
+            assert!(
+                !purchase(PurchaseState::Running, Some(commanded)).can_be_cancelled(),
+                "{commanded:?}"
+            );
         }
-        for over in [PurchaseState::Completed, PurchaseState::Compensating, PurchaseState::Rejected] {
+        for over in [
+            PurchaseState::Completed,
+            PurchaseState::Compensating,
+            PurchaseState::Rejected,
+        ] {
             assert!(!purchase(over, None).can_be_cancelled(), "{over:?}");
         }
     }

@@ -55,9 +55,10 @@ impl From<Failure> for Error {
             Failure::Unauthenticated(message) => (Code::Unauthenticated, message),
             Failure::Forbidden(message) => (Code::Forbidden, message),
             Failure::BadInput(message) => (Code::BadUserInput, message),
-            Failure::Unavailable(part) => {
-                (Code::Unavailable, format!("{part} does not answer at the moment. Try again in a while."))
-            }
+            Failure::Unavailable(part) => (
+                Code::Unavailable,
+                format!("{part} does not answer at the moment. Try again in a while."),
+            ),
             Failure::Internal(error) => {
                 // The span of the request bears the id that the caller gets to see.
                 tracing::error!("a request failed: {error:#}");
@@ -100,13 +101,19 @@ impl From<sqlx::Error> for Failure {
 
 impl From<std::sync::Arc<sqlx::Error>> for Failure {
     fn from(error: std::sync::Arc<sqlx::Error>) -> Self {
-        if is_away(&error) { Self::Unavailable("The database") } else { Self::Internal(error.into()) }
+        if is_away(&error) {
+            Self::Unavailable("The database")
+        } else {
+            Self::Internal(error.into())
+        }
     }
 }
 
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
-        let fault = error.downcast_ref::<mailbox::Fault>().is_some_and(mailbox::Fault::is_transient);
+        let fault = error
+            .downcast_ref::<mailbox::Fault>()
+            .is_some_and(mailbox::Fault::is_transient);
         if fault || error.downcast_ref::<sqlx::Error>().is_some_and(is_away) {
             tracing::warn!("the database is away: {error:#}");
             return Self::Unavailable("The database");
@@ -119,9 +126,9 @@ impl From<anyhow::Error> for Failure {
 /// operator's intervention (57).
 fn is_away(error: &sqlx::Error) -> bool {
     match error.as_database_error() {
-        Some(answer) => {
-            answer.code().is_some_and(|state| ["08", "53", "57"].iter().any(|class| state.starts_with(class)))
-        }
+        Some(answer) => answer
+            .code()
+            .is_some_and(|state| ["08", "53", "57"].iter().any(|class| state.starts_with(class))),
         None => matches!(
             error,
             sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed

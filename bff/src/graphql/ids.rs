@@ -79,7 +79,9 @@ pub(crate) fn as_purchase(id: &ID) -> Option<PurchaseId> {
 
 /// The failure for an id that is none of the kind that is asked for.
 pub(crate) fn not_an_id_of(kind: &str) -> Failure {
-    Failure::BadInput(format!("This is not the id of a {kind}. Use an id as this API gave it."))
+    Failure::BadInput(format!(
+        "This is not the id of a {kind}. Use an id as this API gave it."
+    ))
 }
 
 fn encode(tag: &str, value: impl Display) -> ID {
@@ -98,7 +100,12 @@ mod tests {
         assert_eq!(as_product(&product(thing)), Some(thing));
         let made = OrderId::fresh();
         assert_eq!(target(&order(bought, made)), Some(Target::Order(bought, made)));
-        for wrong in ["", "Purchase:1", &thing.to_string(), &URL_SAFE_NO_PAD.encode("Purchase:1")] {
+        for wrong in [
+            "",
+            "Purchase:1",
+            &thing.to_string(),
+            &URL_SAFE_NO_PAD.encode("Purchase:1"),
+        ] {
             assert_eq!(target(&ID::from(wrong)), None, "{wrong}");
         }
     }

@@ -90,13 +90,18 @@ pub(crate) struct RestockInput {
 
 /// A purchase that was submitted before, as it is now; none while nobody can say, when it is told as it was submitted.
 async fn current(ctx: &Context<'_>, submission: &Submission) -> Option<Arc<Purchase>> {
-    ctx.data_unchecked::<Arc<Reader>>().purchase(submission.purchase).await.ok().flatten()
+    ctx.data_unchecked::<Arc<Reader>>()
+        .purchase(submission.purchase)
+        .await
+        .ok()
+        .flatten()
 }
 
 /// The root of mutations.
 #[derive(Debug)]
 pub(crate) struct Mutation;
 
+/// What can be changed. Each change has an idempotency key, which is kept for 24 hours.
 #[Object]
 impl Mutation {
     /// Accepts and returns at once in PENDING; follow with purchaseUpdated or purchase(id).
@@ -111,8 +116,15 @@ impl Mutation {
         let key = input.idempotency_key;
         let submitted = submit(app, &signed_in(ctx)?.subject, key, input.into(), trace).await?;
         Ok(Some(match submitted {
-            Submitted::Accepted { submission, deduplicated } => {
-                let current = if deduplicated { current(ctx, &submission).await } else { None };
+            Submitted::Accepted {
+                submission,
+                deduplicated,
+            } => {
+                let current = if deduplicated {
+                    current(ctx, &submission).await
+                } else {
+                    None
+                };
                 let purchase = match current {
                     Some(purchase) => purchase,
                     None => Arc::new(submission.pending()?),
@@ -145,9 +157,11 @@ impl Mutation {
                 effects,
                 user_errors: Vec::new(),
             },
-            Err(refusals) => {
-                PurchasePayload { purchase: None, effects: Vec::new(), user_errors: user_errors(refusals) }
-            }
+            Err(refusals) => PurchasePayload {
+                purchase: None,
+                effects: Vec::new(),
+                user_errors: user_errors(refusals),
+            },
         }))
     }
 
@@ -161,7 +175,13 @@ impl Mutation {
         let currency = input.price.currency.0;
         let Some(price_minor) = minor_units(input.price.amount.0, currency) else {
             let message = format!("{currency} has {} decimal digits.", currency.exponent());
-            return written(ctx, Ok(Err(vec![Refusal::new(UserErrorCode::Invalid, message).at(["price"])]))).await;
+            return written(
+                ctx,
+                Ok(Err(vec![
+                    Refusal::new(UserErrorCode::Invalid, message).at(["price"]),
+                ])),
+            )
+            .await;
         };
         let request = CreateProduct {
             idempotency_key: input.idempotency_key,
@@ -173,7 +193,11 @@ impl Mutation {
             currency,
             initial_stock: input.initial_stock,
         };
-        let answer = ctx.data_unchecked::<Arc<App>>().clients.create_product(&request).await;
+        let answer = ctx
+            .data_unchecked::<Arc<App>>()
+            .clients
+            .create_product(&request)
+            .await;
         written(ctx, answer).await
     }
 
@@ -193,7 +217,11 @@ impl Mutation {
             quantity: input.quantity,
             reason: input.reason,
         };
-        let answer = ctx.data_unchecked::<Arc<App>>().clients.restock(product, &request).await;
+        let answer = ctx
+            .data_unchecked::<Arc<App>>()
+            .clients
+            .restock(product, &request)
+            .await;
         written(ctx, answer).await
     }
 }
@@ -203,9 +231,10 @@ impl From<SubmitPurchaseInput> for PurchaseRequest {
         let line = |line: PurchaseLineInput| LineRequest {
             product: ids::as_product(&line.product_id),
             quantity: line.quantity,
-            expected: line
-                .expected_unit_price
-                .map(|money| ExpectedPrice { amount: money.amount.0, currency: money.currency.0 }),
+            expected: line.expected_unit_price.map(|money| ExpectedPrice {
+                amount: money.amount.0,
+                currency: money.currency.0,
+            }),
         };
         Self {
             lines: input.lines.into_iter().map(line).collect(),
@@ -223,15 +252,22 @@ async fn cancel(
     let Some(id) = ids::as_purchase(&input.purchase_id) else {
         return Ok(Err(vec![not_an_id("purchase", "purchaseId")]));
     };
-    if input.reason.as_ref().is_some_and(|reason| reason.chars().count() > MAX_NOTE_CHARACTERS) {
+    if input
+        .reason
+        .as_ref()
+        .is_some_and(|reason| reason.chars().count() > MAX_NOTE_CHARACTERS)
+    {
         let message = format!("A reason has at most {MAX_NOTE_CHARACTERS} characters. Shorten it.");
-        return Ok(Err(vec![Refusal::new(UserErrorCode::Invalid, message).at(["reason"])]));
+        return Ok(Err(vec![
+            Refusal::new(UserErrorCode::Invalid, message).at(["reason"]),
+        ]));
     }
     let reader = ctx.data_unchecked::<Arc<Reader>>();
     match reader.owns_purchase(id).await {
         Ok(true) => {}
         Ok(false) => {
-            let refusal = Refusal::new(UserErrorCode::NotFound, "There is no such purchase.").at(["purchaseId"]);
+            let refusal =
+                Refusal::new(UserErrorCode::NotFound, "There is no such purchase.").at(["purchaseId"]);
             return Ok(Err(vec![refusal]));
         }
         Err(Failure::Unavailable(_)) => return Ok(Err(vec![cannot_be_reached()])),
@@ -242,7 +278,12 @@ async fn cancel(
         customer_id: signed_in(ctx)?.subject.clone(),
         reason: input.reason,
     };
-    let cancelled = match ctx.data_unchecked::<Arc<App>>().clients.cancel(id, &request).await {
+    let cancelled = match ctx
+        .data_unchecked::<Arc<App>>()
+        .clients
+        .cancel(id, &request)
+        .await
+    {
         Ok(Ok(cancelled)) => cancelled,
         Ok(Err(refusals)) => return Ok(Err(refusals)),
         Err(error) => return unreachable_or_broken(error).map(|refusal| Err(vec![refusal])),
@@ -250,7 +291,11 @@ async fn cancel(
     let purchase = match cancelled.purchase {
         Some(told) => Some(Purchase::try_from(told)?),
         // Its submission is still on the way there, where the cancellation waits for it.
-        None => reader.submission(id).await?.map(|submission| submission.pending()).transpose()?,
+        None => reader
+            .submission(id)
+            .await?
+            .map(|submission| submission.pending())
+            .transpose()?,
     };
     Ok(Ok((purchase, cancelled.effects)))
 }
@@ -273,7 +318,10 @@ async fn written(
         Ok(Err(refusals)) => refusals,
         Err(error) => vec![unreachable_or_broken(error)?],
     };
-    Ok(Some(ProductPayload { product: None, user_errors: user_errors(refusals) }))
+    Ok(Some(ProductPayload {
+        product: None,
+        user_errors: user_errors(refusals),
+    }))
 }
 
 fn signed_in<'a>(ctx: &Context<'a>) -> Result<&'a Identity, Failure> {
@@ -290,7 +338,9 @@ fn unreachable_or_broken(error: ServiceError) -> Result<Refusal, Failure> {
 }
 
 fn cannot_be_reached() -> Refusal {
-    Refusal::unavailable("The service that does this does not answer. Try again with the same idempotency key.")
+    Refusal::unavailable(
+        "The service that does this does not answer. Try again with the same idempotency key.",
+    )
 }
 
 fn not_an_id(kind: &str, field: &str) -> Refusal {

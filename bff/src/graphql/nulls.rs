@@ -56,7 +56,12 @@ impl Extension for Nulls {
     ) -> Response {
         let mut response = next.run(ctx, operation_name).await;
         if self.any.swap(false, Ordering::AcqRel) {
-            let failed = std::mem::take(&mut *self.failed.lock().expect("nothing panics while it holds this lock"));
+            let failed = std::mem::take(
+                &mut *self
+                    .failed
+                    .lock()
+                    .expect("nothing panics while it holds this lock"),
+            );
             response.errors.retain(|error| error.message != RECORDED);
             response.errors.extend(failed.errors);
             if failed.spoiled.contains(&Vec::new()) {
@@ -84,7 +89,10 @@ impl Extension for Nulls {
 
 impl Nulls {
     fn is_spoiled(&self, node: QueryPathNode<'_>) -> bool {
-        let failed = self.failed.lock().expect("nothing panics while it holds this lock");
+        let failed = self
+            .failed
+            .lock()
+            .expect("nothing panics while it holds this lock");
         failed.spoiled.contains(&node.to_string_vec())
     }
 
@@ -94,9 +102,14 @@ impl Nulls {
         may_be_null: bool,
         error: Option<ServerError>,
     ) -> ServerResult<Option<Value>> {
-        let mut failed = self.failed.lock().expect("nothing panics while it holds this lock");
+        let mut failed = self
+            .failed
+            .lock()
+            .expect("nothing panics while it holds this lock");
         self.any.store(true, Ordering::Release);
-        failed.errors.extend(error.filter(|error| error.message != RECORDED));
+        failed
+            .errors
+            .extend(error.filter(|error| error.message != RECORDED));
         if may_be_null {
             return Ok(Some(Value::Null));
         }
@@ -129,7 +142,11 @@ mod tests {
         }
 
         async fn surely(&self) -> Result<i32> {
-            if self.broken { Err("no number".into()) } else { Ok(7) }
+            if self.broken {
+                Err("no number".into())
+            } else {
+                Ok(7)
+            }
         }
     }
 
@@ -151,10 +168,15 @@ mod tests {
     }
 
     async fn answered(query: &str) -> (Json, Vec<Json>) {
-        let schema = Schema::build(Query, EmptyMutation, EmptySubscription).extension(NullsFactory).finish();
+        let schema = Schema::build(Query, EmptyMutation, EmptySubscription)
+            .extension(NullsFactory)
+            .finish();
         let answer = serde_json::to_value(schema.execute(query).await).unwrap();
         let errors = answer["errors"].as_array().cloned().unwrap_or_default();
-        (answer["data"].clone(), errors.into_iter().map(|error| error["path"].clone()).collect())
+        (
+            answer["data"].clone(),
+            errors.into_iter().map(|error| error["path"].clone()).collect(),
+        )
     }
 
     #[tokio::test]
@@ -170,7 +192,10 @@ mod tests {
     async fn a_field_that_may_not_be_null_takes_what_is_around_it_along() {
         let (data, paths) = answered("{ optional { name surely } list { name } }").await;
         assert_eq!(data["optional"], Json::Null);
-        assert_eq!(data["list"], json!([{ "name": "a thing" }, { "name": "a thing" }]));
+        assert_eq!(
+            data["list"],
+            json!([{ "name": "a thing" }, { "name": "a thing" }])
+        );
         assert_eq!(paths, [json!(["optional", "surely"])]);
         assert_eq!(answered("{ list { surely } }").await.0, json!({ "list": null }));
         let (data, paths) = answered("{ a: optional { name } required { name surely } }").await;

@@ -39,6 +39,7 @@ impl OrderObject {
     }
 }
 
+/// What is made of a purchase that goes through.
 #[Object(name = "Order")]
 impl OrderObject {
     /// Opaque.

@@ -10,22 +10,29 @@ use super::failure::Failure;
 
 /// Items of one page at most.
 const MAX_PAGE: i32 = 100;
+/// Items of a page when the client does not say; also in the schema, as the default of every `first`.
+const DEFAULT_PAGE: i32 = 20;
 
 /// A page of `Node`s with opaque cursors.
 pub(crate) type Page<Node> = Connection<String, Node>;
 
 /// What a page costs: its items, each with what is asked of it.
-pub(crate) fn cost(first: i32, child: usize) -> usize {
+pub(crate) fn cost(first: Option<i32>, child: usize) -> usize {
     // A `first` outside of the range is refused when the page is made; here it only must not overflow.
-    usize::try_from(first.clamp(1, MAX_PAGE)).unwrap_or(1).saturating_mul(child.max(1))
+    usize::try_from(first.unwrap_or(DEFAULT_PAGE).clamp(1, MAX_PAGE))
+        .unwrap_or(1)
+        .saturating_mul(child.max(1))
 }
 
 /// The size of a page.
-pub(crate) fn size(first: i32) -> Result<i64, Failure> {
+pub(crate) fn size(first: Option<i32>) -> Result<i64, Failure> {
+    let first = first.unwrap_or(DEFAULT_PAGE);
     if (1..=MAX_PAGE).contains(&first) {
         Ok(i64::from(first))
     } else {
-        Err(Failure::BadInput(format!("`first` must be between 1 and {MAX_PAGE}, not {first}.")))
+        Err(Failure::BadInput(format!(
+            "`first` must be between 1 and {MAX_PAGE}, not {first}."
+        )))
     }
 }
 
@@ -38,7 +45,9 @@ pub(crate) fn cursor(place: &str) -> String {
 pub(crate) fn place<T>(after: Option<&str>, read: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Failure> {
     let Some(cursor) = after else { return Ok(None) };
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-    let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok()).and_then(|text| read(&text));
+    let place = bytes
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .and_then(|text| read(&text));
     match place {
         Some(place) => Ok(Some(place)),
         None => Err(Failure::BadInput(
@@ -73,11 +82,12 @@ mod tests {
 
     #[test]
     fn a_page_has_between_one_and_a_hundred_items() {
-        assert!(size(0).is_err());
-        assert!(size(101).is_err());
-        assert_eq!(size(100).ok(), Some(100));
-        assert_eq!(cost(i32::MAX, 3), 300);
-        assert_eq!(cost(-5, 3), 3);
+        assert!(size(Some(0)).is_err());
+        assert!(size(Some(101)).is_err());
+        assert_eq!(size(Some(100)).ok(), Some(100));
+        assert_eq!(cost(Some(i32::MAX), 3), 300);
+        assert_eq!(cost(Some(-5), 3), 3);
+        assert_eq!(cost(None, 3), 60);
     }
 
     #[test]

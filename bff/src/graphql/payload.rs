@@ -20,8 +20,18 @@ pub(crate) struct UserErrorObject {
 
 impl From<Refusal> for UserErrorObject {
     fn from(refusal: Refusal) -> Self {
-        let Refusal { code, message, field, retryable } = refusal;
-        Self { code, message, field, retryable }
+        let Refusal {
+            code,
+            message,
+            field,
+            retryable,
+        } = refusal;
+        Self {
+            code,
+            message,
+            field,
+            retryable,
+        }
     }
 }
 

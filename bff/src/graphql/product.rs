@@ -32,6 +32,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ProductObject(pub Product);
 
+/// A product of the catalogue.
 #[Object(name = "Product")]
 impl ProductObject {
     /// Opaque.
@@ -106,17 +107,22 @@ impl InventoryObject {
     async fn adjustments(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 20)] first: i32,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
     ) -> Result<Option<Page<AdjustmentObject>>, Failure> {
         let size = paging::size(first)?;
         let before = paging::place(after.as_deref(), |text| text.parse().ok())?;
-        let found = ctx.data_unchecked::<Arc<Reader>>().movements(self.product, before, size + 1).await?;
+        let found = ctx
+            .data_unchecked::<Arc<Reader>>()
+            .movements(self.product, before, size + 1)
+            .await?;
         let found = found
             .into_iter()
             .map(|movement| Ok((movement.movement_id, AdjustmentObject::try_from(movement)?)))
             .collect::<Result<Vec<_>, NotUnderstood>>()?;
-        Ok(Some(paging::page(found, size, before.is_none(), |(id, node)| (id.to_string(), node))))
+        Ok(Some(paging::page(found, size, before.is_none(), |(id, node)| {
+            (id.to_string(), node)
+        })))
     }
 }
 
@@ -152,8 +158,14 @@ pub(crate) struct AdjustmentObject {
 impl AdjustmentObject {
     /// The purchase that caused it, if one did.
     async fn purchase(&self, ctx: &Context<'_>) -> Result<Option<PurchaseObject>, Failure> {
-        let Some(id) = self.purchase_id else { return Ok(None) };
-        Ok(ctx.data_unchecked::<Arc<Reader>>().purchase(id).await?.map(PurchaseObject))
+        let Some(id) = self.purchase_id else {
+            return Ok(None);
+        };
+        Ok(ctx
+            .data_unchecked::<Arc<Reader>>()
+            .purchase(id)
+            .await?
+            .map(PurchaseObject))
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(crate) struct PurchaseObject(pub Arc<Purchase>);
 
+/// Customer-visible projection of one saga.
 #[Object(name = "Purchase")]
 impl PurchaseObject {
     /// Opaque.
@@ -72,18 +73,27 @@ impl PurchaseObject {
     /// What this viewer may do now; drives the buttons.
     async fn allowed_actions(&self, ctx: &Context<'_>) -> Vec<PurchaseAction> {
         let own = ctx.data_unchecked::<Viewer>().owns(&self.0.customer);
-        if own && self.0.can_be_cancelled() { vec![PurchaseAction::Cancel] } else { Vec::new() }
+        if own && self.0.can_be_cancelled() {
+            vec![PurchaseAction::Cancel]
+        } else {
+            Vec::new()
+        }
     }
 
     async fn order(&self, ctx: &Context<'_>) -> Result<Option<OrderObject>, Failure> {
         let order = ctx.data_unchecked::<Arc<Reader>>().order(&self.0).await?;
-        Ok(order.map(|order| OrderObject::of(order, self.clone())).transpose()?)
+        Ok(order
+            .map(|order| OrderObject::of(order, self.clone()))
+            .transpose()?)
     }
 
     /// Attempts to take money; null while the payments cannot be asked.
     async fn payments(&self, ctx: &Context<'_>) -> Result<Option<Vec<PaymentObject>>, Failure> {
         let payments = ctx.data_unchecked::<Arc<Reader>>().payments(&self.0).await?;
-        let payments = payments.into_iter().map(PaymentObject::try_from).collect::<Result<_, _>>()?;
+        let payments = payments
+            .into_iter()
+            .map(PaymentObject::try_from)
+            .collect::<Result<_, _>>()?;
         Ok(Some(payments))
     }
 
@@ -97,7 +107,9 @@ impl PurchaseObject {
 
     #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
     async fn customer(&self) -> Option<CustomerObject> {
-        Some(CustomerObject { id: ids::customer(&self.0.customer) })
+        Some(CustomerObject {
+            id: ids::customer(&self.0.customer),
+        })
     }
 }
 
@@ -113,11 +125,16 @@ pub(crate) struct CustomerObject {
 #[derive(Debug)]
 pub(crate) struct LineObject(Line);
 
+/// One product of a purchase, as it was when it was submitted.
 #[Object(name = "PurchaseLine")]
 impl LineObject {
     /// The product as it is now; null when it is no longer on sale.
     async fn product(&self, ctx: &Context<'_>) -> Result<Option<ProductObject>, Failure> {
-        Ok(ctx.data_unchecked::<Arc<Reader>>().product(self.0.product).await?.map(ProductObject))
+        Ok(ctx
+            .data_unchecked::<Arc<Reader>>()
+            .product(self.0.product)
+            .await?
+            .map(ProductObject))
     }
 
     async fn sku(&self) -> &str {
@@ -145,6 +162,7 @@ impl LineObject {
 #[derive(Debug)]
 pub(crate) struct StepObject(Step);
 
+/// One step of a purchase.
 #[Object(name = "PurchaseStep")]
 impl StepObject {
     async fn name(&self) -> &str {
@@ -169,7 +187,11 @@ impl StepObject {
 
     /// From start to finish, in milliseconds.
     async fn duration_ms(&self) -> Option<i32> {
-        let taken = self.0.finished_at?.signed_duration_since(self.0.started_at?).num_milliseconds();
+        let taken = self
+            .0
+            .finished_at?
+            .signed_duration_since(self.0.started_at?)
+            .num_milliseconds();
         Some(i32::try_from(taken).unwrap_or(i32::MAX))
     }
 

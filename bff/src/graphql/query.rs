@@ -39,6 +39,7 @@ pub(crate) struct ProductFilter {
 #[derive(Debug)]
 pub(crate) struct Query;
 
+/// What can be asked.
 #[Object]
 impl Query {
     /// Anything by its id; null when there is no such thing, or it is not the viewer's.
@@ -46,20 +47,39 @@ impl Query {
         let reader = ctx.data_unchecked::<Arc<Reader>>();
         match ids::target(&id) {
             None => Ok(None),
-            Some(Target::Product(id)) => Ok(reader.product(id).await?.map(|p| Node::Product(ProductObject(p)))),
-            Some(Target::Purchase(id)) => Ok(reader.purchase(id).await?.map(|p| Node::Purchase(PurchaseObject(p)))),
+            Some(Target::Product(id)) => {
+                Ok(reader.product(id).await?.map(|p| Node::Product(ProductObject(p))))
+            }
+            Some(Target::Purchase(id)) => Ok(reader
+                .purchase(id)
+                .await?
+                .map(|p| Node::Purchase(PurchaseObject(p)))),
             Some(Target::Order(purchase, id)) => {
-                let Some(purchase) = reader.purchase(purchase).await? else { return Ok(None) };
-                let Some(order) = reader.order(&purchase).await?.filter(|order| order.order_id == id) else {
+                let Some(purchase) = reader.purchase(purchase).await? else {
                     return Ok(None);
                 };
-                Ok(Some(Node::Order(OrderObject::of(order, PurchaseObject(purchase))?)))
+                let Some(order) = reader
+                    .order(&purchase)
+                    .await?
+                    .filter(|order| order.order_id == id)
+                else {
+                    return Ok(None);
+                };
+                Ok(Some(Node::Order(OrderObject::of(
+                    order,
+                    PurchaseObject(purchase),
+                )?)))
             }
             Some(Target::Payment(purchase, id)) => {
-                let Some(purchase) = reader.purchase(purchase).await? else { return Ok(None) };
+                let Some(purchase) = reader.purchase(purchase).await? else {
+                    return Ok(None);
+                };
                 let payments = reader.payments(&purchase).await?;
                 let payment = payments.into_iter().find(|payment| payment.payment_id == id);
-                Ok(payment.map(PaymentObject::try_from).transpose()?.map(Node::Payment))
+                Ok(payment
+                    .map(PaymentObject::try_from)
+                    .transpose()?
+                    .map(Node::Payment))
             }
         }
     }
@@ -67,7 +87,10 @@ impl Query {
     /// Who asks.
     #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
     async fn viewer(&self, ctx: &Context<'_>) -> Option<ViewerObject> {
-        ctx.data_unchecked::<Viewer>().identity().cloned().map(ViewerObject)
+        ctx.data_unchecked::<Viewer>()
+            .identity()
+            .cloned()
+            .map(ViewerObject)
     }
 
     /// A product by its id or its stock keeping unit.
@@ -80,7 +103,9 @@ impl Query {
         let reader = ctx.data_unchecked::<Arc<Reader>>();
         let found = match (id, sku) {
             (Some(id), None) => {
-                reader.product(ids::as_product(&id).ok_or_else(|| ids::not_an_id_of("product"))?).await?
+                reader
+                    .product(ids::as_product(&id).ok_or_else(|| ids::not_an_id_of("product"))?)
+                    .await?
             }
             (None, Some(sku)) => reader.product_by_sku(&sku).await?,
             (Some(_), Some(_)) | (None, None) => {
@@ -95,18 +120,33 @@ impl Query {
     async fn products(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 20)] first: i32,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
         filter: Option<ProductFilter>,
     ) -> Result<Page<ProductObject>, Failure> {
         let size = paging::size(first)?;
         let after = paging::place(after.as_deref(), read_place)?;
-        let ProductFilter { text, status, availability } = filter.unwrap_or_default();
-        if text.as_ref().is_some_and(|text| text.chars().count() > MAX_SEARCH_CHARACTERS) {
-            return Err(Failure::BadInput(format!("Search for at most {MAX_SEARCH_CHARACTERS} characters.")));
+        let ProductFilter {
+            text,
+            status,
+            availability,
+        } = filter.unwrap_or_default();
+        if text
+            .as_ref()
+            .is_some_and(|text| text.chars().count() > MAX_SEARCH_CHARACTERS)
+        {
+            return Err(Failure::BadInput(format!(
+                "Search for at most {MAX_SEARCH_CHARACTERS} characters."
+            )));
         }
-        let text = text.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let selection = Selection { text, statuses: status, availabilities: availability };
+        let text = text
+            .map(|text| text.trim().to_owned())
+            .filter(|text| !text.is_empty());
+        let selection = Selection {
+            text,
+            statuses: status,
+            availabilities: availability,
+        };
         let reader = ctx.data_unchecked::<Arc<Reader>>();
         let found = reader.list_products(selection, after.as_ref(), size + 1).await?;
         Ok(paging::page(found, size, after.is_none(), |product| {
@@ -118,11 +158,18 @@ impl Query {
     #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
     async fn purchase(&self, ctx: &Context<'_>, id: ID) -> Result<Option<PurchaseObject>, Failure> {
         let id = ids::as_purchase(&id).ok_or_else(|| ids::not_an_id_of("purchase"))?;
-        Ok(ctx.data_unchecked::<Arc<Reader>>().purchase(id).await?.map(PurchaseObject))
+        Ok(ctx
+            .data_unchecked::<Arc<Reader>>()
+            .purchase(id)
+            .await?
+            .map(PurchaseObject))
     }
 }
 
 fn read_place(text: &str) -> Option<Place> {
     let (id, sku) = text.split_once('/')?;
-    Some(Place { sku: sku.to_owned(), id: id.parse().ok()? })
+    Some(Place {
+        sku: sku.to_owned(),
+        id: id.parse().ok()?,
+    })
 }

@@ -85,7 +85,11 @@ impl Reader {
             Err(away @ ServiceError::Away { .. }) => Some(away),
             Err(broken @ ServiceError::Broken { .. }) => return Err(broken.into()),
         };
-        let submitted = self.submissions.load_one(id).await?.filter(|s| self.viewer.may_see(&s.customer));
+        let submitted = self
+            .submissions
+            .load_one(id)
+            .await?
+            .filter(|s| self.viewer.may_see(&s.customer));
         match (submitted, away) {
             (Some(submission), Some(away)) if submission.acknowledged => Err(away.into()),
             (Some(submission), _) => Ok(Some(Arc::new(submission.pending()?))),
@@ -102,8 +106,14 @@ impl Reader {
         limit: i64,
         states: &[PurchaseState],
     ) -> Result<Vec<Arc<Purchase>>, Failure> {
-        let Some(identity) = self.viewer.identity() else { return Ok(Vec::new()) };
-        let told = self.app.clients.purchases_of(&identity.subject, before, limit, states).await?;
+        let Some(identity) = self.viewer.identity() else {
+            return Ok(Vec::new());
+        };
+        let told = self
+            .app
+            .clients
+            .purchases_of(&identity.subject, before, limit, states)
+            .await?;
         let mut found = HashMap::new();
         for purchase in told {
             let purchase = Arc::new(Purchase::try_from(purchase)?);
@@ -133,7 +143,11 @@ impl Reader {
     pub async fn owns_purchase(&self, id: PurchaseId) -> Result<bool, Failure> {
         let owner: Option<CustomerId> = match self.submissions.load_one(id).await? {
             Some(submission) => Some(submission.customer),
-            None => self.purchases.load_one(id).await?.map(|purchase| purchase.customer.clone()),
+            None => self
+                .purchases
+                .load_one(id)
+                .await?
+                .map(|purchase| purchase.customer.clone()),
         };
         Ok(owner.is_some_and(|owner| self.viewer.owns(&owner)))
     }
@@ -155,7 +169,11 @@ impl Reader {
 
     /// A product that the viewer may see.
     pub async fn product(&self, id: ProductId) -> Result<Option<Product>, Failure> {
-        Ok(self.products.load_one(id).await?.filter(|product| self.may_see(product)))
+        Ok(self
+            .products
+            .load_one(id)
+            .await?
+            .filter(|product| self.may_see(product)))
     }
 
     /// The product with a stock keeping unit, if the viewer may see it.
@@ -172,8 +190,14 @@ impl Reader {
         limit: i64,
     ) -> Result<Vec<Product>, Failure> {
         if !self.viewer.is_operator() {
-            let wanted = selection.statuses.is_none_or(|all| all.contains(&ProductStatus::Active));
-            selection.statuses = Some(if wanted { vec![ProductStatus::Active] } else { Vec::new() });
+            let wanted = selection
+                .statuses
+                .is_none_or(|all| all.contains(&ProductStatus::Active));
+            selection.statuses = Some(if wanted {
+                vec![ProductStatus::Active]
+            } else {
+                Vec::new()
+            });
         }
         Ok(catalogue::list(&self.app.pool, &selection, after, limit).await?)
     }
@@ -237,7 +261,10 @@ impl Loader<PurchaseId> for SubmissionBatch {
 
     async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
         let found = submission::by_purchases(&self.0.pool, ids).await?;
-        Ok(found.into_iter().map(|submission| (submission.purchase, submission)).collect())
+        Ok(found
+            .into_iter()
+            .map(|submission| (submission.purchase, submission))
+            .collect())
     }
 }
 

@@ -1,6 +1,8 @@
 //! Amounts and the scalars that they are made of.
 
-use async_graphql::{InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value};
+use async_graphql::{
+    InputObject, InputValueError, InputValueResult, Scalar, ScalarType, SimpleObject, Value,
+};
 use contracts::money::{Currency, Money};
 use rust_decimal::Decimal;
 
@@ -11,6 +13,7 @@ const MAX_DECIMAL_CHARACTERS: usize = 30;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DecimalScalar(pub Decimal);
 
+/// Exact decimal as a string, scale = minor units of the currency.
 #[Scalar(name = "Decimal")]
 impl ScalarType for DecimalScalar {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -19,7 +22,9 @@ impl ScalarType for DecimalScalar {
                 .map(Self)
                 .map_err(|_| InputValueError::custom("write a decimal such as \"12.50\"")),
             Value::String(_) => Err(InputValueError::custom("this decimal is too long")),
-            other => Err(InputValueError::custom(format!("write it as a string, \"{other}\", so that it stays exact"))),
+            other => Err(InputValueError::custom(format!(
+                "write it as a string, \"{other}\", so that it stays exact"
+            ))),
         }
     }
 
@@ -32,6 +37,7 @@ impl ScalarType for DecimalScalar {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CurrencyCode(pub Currency);
 
+/// ISO 4217
 #[Scalar(name = "CurrencyCode")]
 impl ScalarType for CurrencyCode {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -77,7 +83,10 @@ mod tests {
     #[test]
     fn amounts_are_strings_with_the_scale_of_their_currency() {
         let shown = |minor, currency: &str| {
-            MoneyObject::from(Money::new(minor, currency.parse().unwrap())).amount.to_value().to_string()
+            MoneyObject::from(Money::new(minor, currency.parse().unwrap()))
+                .amount
+                .to_value()
+                .to_string()
         };
         assert_eq!(shown(1000, "EUR"), "\"10.00\"");
         assert_eq!(shown(-5, "EUR"), "\"-0.05\"");

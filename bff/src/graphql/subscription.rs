@@ -23,6 +23,7 @@ const READ_AGAIN_AFTER: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Subscription;
 
+/// What can be followed, at /graphql/ws with the protocol graphql-transport-ws.
 #[GraphqlSubscription]
 impl Subscription {
     /// Sends the current state first, then every newer version; ends after a terminal state.
@@ -39,7 +40,14 @@ impl Subscription {
         let Some(current) = reader.purchase(id).await? else {
             return Err(Failure::BadInput("There is no such purchase.".to_owned()));
         };
-        let following = Following { id, reader, listener, first: Some(current), sent: None, over: false };
+        let following = Following {
+            id,
+            reader,
+            listener,
+            first: Some(current),
+            sent: None,
+            over: false,
+        };
         Ok(stream::unfold(following, |mut following| async move {
             let update = following.next().await?;
             Some((PurchaseObject(update), following))

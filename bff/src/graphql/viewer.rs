@@ -21,6 +21,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ViewerObject(pub Identity);
 
+/// Who asks, as the token says.
 #[Object(name = "Viewer")]
 impl ViewerObject {
     /// Opaque.
@@ -46,7 +47,7 @@ impl ViewerObject {
     async fn purchases(
         &self,
         ctx: &Context<'_>,
-        #[graphql(default = 20)] first: i32,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
         states: Option<Vec<PurchaseState>>,
     ) -> Result<Option<Page<PurchaseObject>>, Failure> {

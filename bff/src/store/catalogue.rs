@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use contracts::{ids::ProductId, money::{Currency, Money}};
+use contracts::{
+    ids::ProductId,
+    money::{Currency, Money},
+};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -63,7 +66,10 @@ impl Row {
 
 /// Writes what is newer than what is known. `products` hold each product once, in the order of the ids
 /// ([`crate::domain::product::newest`]).
-pub(crate) async fn keep_newer(connection: &mut PgConnection, products: &[Product]) -> Result<(), sqlx::Error> {
+pub(crate) async fn keep_newer(
+    connection: &mut PgConnection,
+    products: &[Product],
+) -> Result<(), sqlx::Error> {
     let text = |field: fn(&Product) -> &str| products.iter().map(|p| field(p).to_owned()).collect::<Vec<_>>();
     let ids: Vec<Uuid> = products.iter().map(|p| p.id.0).collect();
     let descriptions: Vec<Option<String>> = products.iter().map(|p| p.description.clone()).collect();
@@ -98,7 +104,10 @@ pub(crate) async fn keep_newer(connection: &mut PgConnection, products: &[Produc
 }
 
 /// The products with these ids; unknown ones are absent.
-pub(crate) async fn by_ids(pool: &PgPool, ids: &[ProductId]) -> Result<HashMap<ProductId, Product>, sqlx::Error> {
+pub(crate) async fn by_ids(
+    pool: &PgPool,
+    ids: &[ProductId],
+) -> Result<HashMap<ProductId, Product>, sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Row,
@@ -108,7 +117,9 @@ pub(crate) async fn by_ids(pool: &PgPool, ids: &[ProductId]) -> Result<HashMap<P
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter().map(|row| row.product().map(|product| (product.id, product))).collect()
+    rows.into_iter()
+        .map(|row| row.product().map(|product| (product.id, product)))
+        .collect()
 }
 
 /// The product with this stock keeping unit; the newest, should a change of two have arrived by half.
@@ -131,10 +142,14 @@ pub(crate) async fn list(
     after: Option<&Place>,
     limit: i64,
 ) -> Result<Vec<Product>, sqlx::Error> {
-    let statuses: Option<Vec<String>> =
-        selection.statuses.as_ref().map(|all| all.iter().map(|s| s.as_str().to_owned()).collect());
-    let availabilities: Option<Vec<String>> =
-        selection.availabilities.as_ref().map(|all| all.iter().map(|a| a.as_str().to_owned()).collect());
+    let statuses: Option<Vec<String>> = selection
+        .statuses
+        .as_ref()
+        .map(|all| all.iter().map(|s| s.as_str().to_owned()).collect());
+    let availabilities: Option<Vec<String>> = selection
+        .availabilities
+        .as_ref()
+        .map(|all| all.iter().map(|a| a.as_str().to_owned()).collect());
     let rows = sqlx::query_as!(
         Row,
         "select product_id, sku, name, description, price_minor, currency, status, availability, version, updated_at

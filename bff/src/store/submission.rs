@@ -71,7 +71,11 @@ impl Submission {
             reference: self.reference.clone(),
             version: 0,
             state: PurchaseState::Pending,
-            lines: self.lines.iter().map(|line| Line::of(line.clone(), currency)).collect::<Result<_, _>>()?,
+            lines: self
+                .lines
+                .iter()
+                .map(|line| Line::of(line.clone(), currency))
+                .collect::<Result<_, _>>()?,
             total: self.total,
             home_delivery: self.home_delivery,
             steps: Vec::new(),
@@ -100,7 +104,10 @@ struct Row {
 
 impl Row {
     fn submission(self) -> Result<Submission, sqlx::Error> {
-        let currency: Currency = self.currency.parse().map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+        let currency: Currency = self
+            .currency
+            .parse()
+            .map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
         Ok(Submission {
             purchase: PurchaseId(self.purchase_id),
             customer: CustomerId(self.customer_id),

@@ -31,7 +31,10 @@ pub(crate) struct Asked {
     pub operation_name: Option<String>,
     pub variables: Option<Map<String, Json>>,
     #[serde(default)]
-    #[expect(dead_code, reason = "read so that anything but an object is refused, as the specification asks")]
+    #[expect(
+        dead_code,
+        reason = "read so that anything but an object is refused, as the specification asks"
+    )]
     pub extensions: Option<Map<String, Json>>,
 }
 
@@ -59,13 +62,16 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
         request = request.operation_name(name);
     }
     let name = request.operation_name.clone();
-    let document = request.parsed_query().map_err(|error| coded(error, Code::BadUserInput))?;
+    let document = request
+        .parsed_query()
+        .map_err(|error| coded(error, Code::BadUserInput))?;
     limits::check(document).map_err(|error| {
         let code = match error {
             limits::TooMuch::Circle(_) => Code::BadUserInput,
             limits::TooMuch::Depth
             | limits::TooMuch::Fields
             | limits::TooMuch::RootFields
+            | limits::TooMuch::Fragments
             | limits::TooMuch::Operations => Code::CostExceeded,
         };
         error_with(code, &error.to_string())
@@ -80,7 +86,11 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
         Some(meant) => {
             let order = Order::of(&meant.selection_set.node, &document.fragments);
             let operation = meant.ty;
-            Ok(Prepared { request, operation, order })
+            Ok(Prepared {
+                request,
+                operation,
+                order,
+            })
         }
         None => Err(error_with(
             Code::BadUserInput,
@@ -105,7 +115,10 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepar
 
 /// Adds to a request what the resolvers need.
 pub(crate) fn with_data(request: Request, caller: &Caller, reader: Arc<Reader>) -> Request {
-    request.data(caller.viewer.clone()).data(RequestTrace(caller.trace)).data(reader)
+    request
+        .data(caller.viewer.clone())
+        .data(RequestTrace(caller.trace))
+        .data(reader)
 }
 
 /// Puts the fields in order and gives every error its code: what has none comes from the library, which only speaks of
@@ -116,7 +129,11 @@ pub(crate) fn finished(mut response: Response, caller: &Caller, order: &Order) -
         let too_complex = error.message == TOO_COMPLEX;
         let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
         if extensions.get("code").is_none() {
-            let code = if too_complex { Code::CostExceeded } else { Code::BadUserInput };
+            let code = if too_complex {
+                Code::CostExceeded
+            } else {
+                Code::BadUserInput
+            };
             extensions.set("code", code.as_str());
         }
         if extensions.get("code") == Some(&Value::from(Code::Internal.as_str())) {
@@ -132,7 +149,10 @@ pub(crate) fn error_with(code: Code, message: &str) -> ServerError {
 }
 
 fn coded(mut error: ServerError, code: Code) -> ServerError {
-    error.extensions.get_or_insert_with(ErrorExtensionValues::default).set("code", code.as_str());
+    error
+        .extensions
+        .get_or_insert_with(ErrorExtensionValues::default)
+        .set("code", code.as_str());
     error
 }
 

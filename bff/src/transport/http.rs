@@ -40,7 +40,8 @@ pub(crate) async fn handle(State(transport): State<Transport>, request: Request)
     .instrument(span)
     .await;
     metrics::histogram!("belay_graphql_seconds").record(started.elapsed().as_secs_f64());
-    metrics::counter!("belay_graphql_requests_total", "status" => response.status().as_str().to_owned()).increment(1);
+    metrics::counter!("belay_graphql_requests_total", "status" => response.status().as_str().to_owned())
+        .increment(1);
     let id = HeaderValue::from_str(&request_id.to_string()).expect("a UUID is a header value");
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -56,7 +57,12 @@ struct Refused {
 
 impl Refused {
     fn new(status: StatusCode, media: MediaType, message: &str) -> Self {
-        Self { status, media, error: Box::new(error_with(Code::BadUserInput, message)), header: None }
+        Self {
+            status,
+            media,
+            error: Box::new(error_with(Code::BadUserInput, message)),
+            header: None,
+        }
     }
 }
 
@@ -85,7 +91,9 @@ async fn answer(
         Method::GET => from_query(&parts.uri, media)?,
         _ => return Err(not_allowed(media, "GET, POST", "Use POST, or GET for queries.")),
     };
-    let viewer = viewer(transport, &parts.headers).await.map_err(|error| unauthenticated(media, &error))?;
+    let viewer = viewer(transport, &parts.headers)
+        .await
+        .map_err(|error| unauthenticated(media, &error))?;
     let prepared = execute::prepare(asked).map_err(|error| malformed_document(media, error))?;
     match (prepared.operation, &parts.method) {
         (OperationType::Query, _) => {}
@@ -98,7 +106,11 @@ async fn answer(
             return Err(Refused::new(StatusCode::BAD_REQUEST, media, message));
         }
     }
-    let caller = Caller { viewer, trace: trace(&parts.headers), request_id };
+    let caller = Caller {
+        viewer,
+        trace: trace(&parts.headers),
+        request_id,
+    };
     let response = execute::run(transport, &caller, prepared).await;
     Ok(executed(media, &response))
 }
@@ -119,7 +131,9 @@ async fn from_body(headers: &HeaderMap, body: Body, media: MediaType) -> Result<
         return Err(malformed("One request at a time: an array is not taken."));
     }
     serde_json::from_value(value).map_err(|error| {
-        malformed(&format!("The request must be an object with `query`, `variables` and `operationName`: {error}"))
+        malformed(&format!(
+            "The request must be an object with `query`, `variables` and `operationName`: {error}"
+        ))
     })
 }
 
@@ -141,23 +155,37 @@ fn from_query(uri: &Uri, media: MediaType) -> Result<Asked, Refused> {
     let query = query.ok_or_else(|| {
         malformed("Give `query`, or send the request by POST. A page to try things out is at /playground.")
     })?;
-    Ok(Asked { query, operation_name, variables, extensions })
+    Ok(Asked {
+        query,
+        operation_name,
+        variables,
+        extensions,
+    })
 }
 
 /// The pairs of a query string, by the rules of `application/x-www-form-urlencoded`.
 fn form_pairs(query: &str) -> Vec<(String, String)> {
     let base = reqwest::Url::parse(&format!("http://localhost/?{query}"));
-    base.map(|url| url.query_pairs().into_owned().collect()).unwrap_or_default()
+    base.map(|url| url.query_pairs().into_owned().collect())
+        .unwrap_or_default()
 }
 
 async fn viewer(transport: &Transport, headers: &HeaderMap) -> Result<Viewer, TokenError> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(Viewer::Anonymous) };
+    let Some(value) = headers.get(header::AUTHORIZATION) else {
+        return Ok(Viewer::Anonymous);
+    };
     let value = value.to_str().map_err(|_| TokenError::NotBearer)?;
-    transport.authenticator.verify(bearer(value)?).await.map(Viewer::Known)
+    transport
+        .authenticator
+        .verify(bearer(value)?)
+        .await
+        .map(Viewer::Known)
 }
 
 fn trace(headers: &HeaderMap) -> TraceContext {
-    let sent = headers.get("traceparent").and_then(|value| value.to_str().ok()?.parse::<TraceContext>().ok());
+    let sent = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok()?.parse::<TraceContext>().ok());
     sent.map_or_else(TraceContext::root, |trace| trace.child())
 }
 
@@ -165,20 +193,38 @@ fn unauthenticated(media: MediaType, error: &TokenError) -> Refused {
     let error_body = Box::new(token_error(error));
     if *error == TokenError::IssuerAway {
         let header = Some((header::RETRY_AFTER, HeaderValue::from_static("2")));
-        return Refused { status: StatusCode::SERVICE_UNAVAILABLE, media, error: error_body, header };
+        return Refused {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            media,
+            error: error_body,
+            header,
+        };
     }
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     let header = Some((header::WWW_AUTHENTICATE, challenge));
-    Refused { status: StatusCode::UNAUTHORIZED, media, error: error_body, header }
+    Refused {
+        status: StatusCode::UNAUTHORIZED,
+        media,
+        error: error_body,
+        header,
+    }
 }
 
 fn not_allowed(media: MediaType, allowed: &'static str, message: &str) -> Refused {
     let header = Some((header::ALLOW, HeaderValue::from_static(allowed)));
-    Refused { header, ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, media, message) }
+    Refused {
+        header,
+        ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, media, message)
+    }
 }
 
 fn malformed_document(media: MediaType, error: ServerError) -> Refused {
-    Refused { status: not_executed(media), media, error: Box::new(error), header: None }
+    Refused {
+        status: not_executed(media),
+        media,
+        error: Box::new(error),
+        header: None,
+    }
 }
 
 /// The status of a well-formed request whose document cannot be carried out.
@@ -228,7 +274,10 @@ mod tests {
     fn a_query_string_is_read_as_a_form() {
         assert_eq!(
             form_pairs("query=%7B+a%20%7D&variables=%7B%7D"),
-            [("query".to_owned(), "{ a }".to_owned()), ("variables".to_owned(), "{}".to_owned())]
+            [
+                ("query".to_owned(), "{ a }".to_owned()),
+                ("variables".to_owned(), "{}".to_owned())
+            ]
         );
     }
 }

@@ -18,6 +18,8 @@ const MAX_FIELDS: usize = 1_500;
 const MAX_ROOT_FIELDS: usize = 20;
 /// Operations in one document.
 const MAX_OPERATIONS: usize = 10;
+/// Fragments in one document.
+const MAX_FRAGMENTS: usize = 50;
 
 /// A request asks for too much. The text says how much would do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,8 @@ pub(crate) enum TooMuch {
     RootFields,
     #[error("The document has more than {MAX_OPERATIONS} operations. Send the one that is meant.")]
     Operations,
+    #[error("The document has more than {MAX_FRAGMENTS} fragments. Ask in several requests.")]
+    Fragments,
     #[error("The fragment `{0}` contains itself.")]
     Circle(Name),
 }
@@ -54,7 +58,19 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<(), TooMuch> {
     if document.operations.iter().count() > MAX_OPERATIONS {
         return Err(TooMuch::Operations);
     }
-    let mut counter = Counter { fragments: &document.fragments, looked: HashMap::new() };
+    if document.fragments.len() > MAX_FRAGMENTS {
+        return Err(TooMuch::Fragments);
+    }
+    let mut counter = Counter {
+        fragments: &document.fragments,
+        looked: HashMap::new(),
+    };
+    // Those that nobody uses too: the validation looks at them before it refuses them.
+    for name in document.fragments.keys() {
+        if counter.fragment(name)?.fields > MAX_FIELDS {
+            return Err(TooMuch::Fields);
+        }
+    }
     for (_, operation) in document.operations.iter() {
         let extent = counter.selection(&operation.node.selection_set.node)?;
         if extent.depth > MAX_DEPTH {
@@ -107,7 +123,9 @@ impl<'d> Counter<'d> {
             None => {}
         }
         // An unknown fragment is the validation's to refuse.
-        let Some(fragment) = self.fragments.get(name) else { return Ok(Extent::default()) };
+        let Some(fragment) = self.fragments.get(name) else {
+            return Ok(Extent::default());
+        };
         self.looked.insert(name, Looked::Open);
         let extent = self.selection(&fragment.node.selection_set.node)?;
         self.looked.insert(name, Looked::Done(extent));
@@ -127,7 +145,9 @@ mod tests {
 
     #[test]
     fn depth_is_limited_but_not_for_introspection() {
-        let nested = |outer: &str, depth: usize| format!("{{ {outer} {} }}", "{ a ".repeat(depth) + &"}".repeat(depth));
+        let nested = |outer: &str, depth: usize| {
+            format!("{{ {outer} {} }}", "{ a ".repeat(depth) + &"}".repeat(depth))
+        };
         assert_eq!(checked(&nested("a", 11)), Ok(()));
         assert_eq!(checked(&nested("a", 12)), Err(TooMuch::Depth));
         assert_eq!(checked(&nested("__schema", 20)), Ok(()));
@@ -136,17 +156,20 @@ mod tests {
     #[test]
     fn a_small_text_that_unfolds_into_a_huge_one_is_refused_at_once() {
         let mut bomb = "{ a { ...f0 } }".to_owned();
-        for level in 0..60 {
-            bomb.push_str(&format!(" fragment f{level} on T {{ ...f{next} ...f{next} }}", next = level + 1));
+        for level in 0..40 {
+            bomb.push_str(&format!(
+                " fragment f{level} on T {{ ...f{next} ...f{next} }}",
+                next = level + 1
+            ));
         }
-        bomb.push_str(" fragment f60 on T { a }");
+        bomb.push_str(" fragment f40 on T { a }");
         assert_eq!(checked(&bomb), Err(TooMuch::Fields));
     }
 
     #[test]
     fn a_circle_of_fragments_is_refused() {
         let circle = "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a }";
-        assert_eq!(checked(circle), Err(TooMuch::Circle(Name::new("a"))));
+        assert!(matches!(checked(circle), Err(TooMuch::Circle(_))));
     }
 
     #[test]

@@ -27,9 +27,17 @@ pub(crate) fn accepted(headers: &HeaderMap) -> Option<MediaType> {
     let mut stated = false;
     let mut best: Option<(f32, MediaType)> = None;
     for value in headers.get_all(header::ACCEPT) {
-        for range in value.to_str().ok()?.split(',').map(str::trim).filter(|range| !range.is_empty()) {
+        for range in value
+            .to_str()
+            .ok()?
+            .split(',')
+            .map(str::trim)
+            .filter(|range| !range.is_empty())
+        {
             stated = true;
-            let Some((quality, media)) = read_range(range) else { continue };
+            let Some((quality, media)) = read_range(range) else {
+                continue;
+            };
             if best.is_none_or(|(known, _)| quality > known) {
                 best = Some((quality, media));
             }
@@ -66,9 +74,13 @@ fn read_range(range: &str) -> Option<(f32, MediaType)> {
 /// Whether a request's body is JSON in UTF-8. Nothing else is taken: what a foreign page's form may send without being
 /// asked must not reach a mutation.
 pub(crate) fn is_json(headers: &HeaderMap) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else { return false };
+    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(|value| value.to_str()) else {
+        return false;
+    };
     let mut parts = value.split(';').map(str::trim);
-    let json = parts.next().is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
+    let json = parts
+        .next()
+        .is_some_and(|name| name.eq_ignore_ascii_case("application/json"));
     json && parts.all(|parameter| match parameter.split_once('=') {
         Some((key, charset)) if key.trim().eq_ignore_ascii_case("charset") => is_utf8(charset),
         Some(_) | None => true,
@@ -86,17 +98,26 @@ mod tests {
     use super::*;
 
     fn accept(value: &'static str) -> Option<MediaType> {
-        accepted(&HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(value))]))
+        accepted(&HeaderMap::from_iter([(
+            header::ACCEPT,
+            HeaderValue::from_static(value),
+        )]))
     }
 
     #[test]
     fn the_client_chooses_and_json_is_the_default() {
         assert_eq!(accepted(&HeaderMap::new()), Some(MediaType::Json));
         assert_eq!(accept("*/*"), Some(MediaType::Json));
-        assert_eq!(accept("application/graphql-response+json"), Some(MediaType::Response));
+        assert_eq!(
+            accept("application/graphql-response+json"),
+            Some(MediaType::Response)
+        );
         let both = "application/graphql-response+json; charset=utf-8, application/json; charset=utf-8";
         assert_eq!(accept(both), Some(MediaType::Response));
-        assert_eq!(accept("application/graphql-response+json;q=0.5, application/json"), Some(MediaType::Json));
+        assert_eq!(
+            accept("application/graphql-response+json;q=0.5, application/json"),
+            Some(MediaType::Json)
+        );
         assert_eq!(accept("text/html"), None);
         assert_eq!(accept("application/json;q=0"), None);
     }
@@ -104,11 +125,19 @@ mod tests {
     #[test]
     fn only_json_in_utf8_is_taken() {
         let taken = |value: &'static str| {
-            is_json(&HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(value))]))
+            is_json(&HeaderMap::from_iter([(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static(value),
+            )]))
         };
         assert!(taken("application/json"));
         assert!(taken("Application/JSON; charset=UTF-8"));
-        for wrong in ["text/plain", "application/json; charset=latin1", "multipart/form-data", ""] {
+        for wrong in [
+            "text/plain",
+            "application/json; charset=latin1",
+            "multipart/form-data",
+            "",
+        ] {
             assert!(!taken(wrong), "{wrong}");
         }
         assert!(!is_json(&HeaderMap::new()));

@@ -26,7 +26,10 @@ impl Order {
             match &item.node {
                 Selection::Field(field) => {
                     let key = field.node.response_key().node.clone();
-                    self.0.entry(key).or_default().add(&field.node.selection_set.node, fragments);
+                    self.0
+                        .entry(key)
+                        .or_default()
+                        .add(&field.node.selection_set.node, fragments);
                 }
                 Selection::InlineFragment(fragment) => self.add(&fragment.node.selection_set.node, fragments),
                 Selection::FragmentSpread(spread) => {
@@ -51,7 +54,12 @@ impl Order {
                 }
             }
             Value::List(items) => items.iter_mut().for_each(|item| self.apply(item)),
-            Value::Null | Value::Number(_) | Value::String(_) | Value::Boolean(_) | Value::Binary(_) | Value::Enum(_) => {}
+            Value::Null
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Boolean(_)
+            | Value::Binary(_)
+            | Value::Enum(_) => {}
         }
     }
 }

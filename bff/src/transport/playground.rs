@@ -14,7 +14,10 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// The page and what it is made of.
 pub(crate) fn routes() -> Router {
     Router::new()
-        .route("/playground", get(|| async { page("text/html", include_str!("../../assets/playground.html")) }))
+        .route(
+            "/playground",
+            get(|| async { page("text/html", include_str!("../../assets/playground.html")) }),
+        )
         .route(
             "/playground/playground.js",
             get(|| async { page("text/javascript", include_str!("../../assets/playground.js")) }),

@@ -86,11 +86,18 @@ pub(crate) async fn upgrade(
 }
 
 fn origin_is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
     let Ok(origin) = origin.to_str() else { return false };
-    let own = headers.get(header::HOST).and_then(|host| host.to_str().ok()).is_some_and(|host| {
-        origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-    });
+    let own = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok())
+        .is_some_and(|host| {
+            origin
+                .split_once("://")
+                .is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        });
     own || allowed.iter().any(|one| one.eq_ignore_ascii_case(origin))
 }
 
@@ -176,7 +183,9 @@ impl Connection {
         let lives = match viewer.identity() {
             // The clock that the token was judged by.
             Some(identity) => Duration::from_secs(
-                identity.expires_at.saturating_sub(jsonwebtoken::get_current_timestamp()),
+                identity
+                    .expires_at
+                    .saturating_sub(jsonwebtoken::get_current_timestamp()),
             )
             .min(LONGEST_SOCKET),
             None => LONGEST_SOCKET,
@@ -204,7 +213,9 @@ impl Connection {
                 }
                 if operations.stops.len() >= MAX_OPERATIONS {
                     let message = format!("One socket follows at most {MAX_OPERATIONS} things at a time.");
-                    return self.refuse(&id, &execute::error_with(Code::CostExceeded, &message)).await;
+                    return self
+                        .refuse(&id, &execute::error_with(Code::CostExceeded, &message))
+                        .await;
                 }
                 match execute::prepare(payload) {
                     Ok(prepared) => {
@@ -230,9 +241,12 @@ impl Connection {
                 }
                 if is_refusal(&response) {
                     operations.stops.remove(&id);
-                    return self.send(&json!({ "id": id, "type": "error", "payload": response.errors })).await;
+                    return self
+                        .send(&json!({ "id": id, "type": "error", "payload": response.errors }))
+                        .await;
                 }
-                self.send(&json!({ "id": id, "type": "next", "payload": response })).await
+                self.send(&json!({ "id": id, "type": "next", "payload": response }))
+                    .await
             }
             // Nothing is said of an operation that the client stopped itself.
             Event::Complete(id) => match operations.stops.remove(&id) {
@@ -243,7 +257,8 @@ impl Connection {
     }
 
     async fn refuse(&mut self, id: &str, error: &ServerError) -> Result<(), Closing> {
-        self.send(&json!({ "id": id, "type": "error", "payload": [error] })).await
+        self.send(&json!({ "id": id, "type": "error", "payload": [error] }))
+            .await
     }
 
     async fn send(&mut self, message: &Json) -> Result<(), Closing> {
@@ -257,7 +272,10 @@ impl Connection {
     async fn close(&mut self, code: u16, reason: String) {
         // A close frame holds 123 bytes of reason.
         let reason: String = reason.chars().filter(char::is_ascii).take(120).collect();
-        let frame = Message::Close(Some(CloseFrame { code, reason: reason.into() }));
+        let frame = Message::Close(Some(CloseFrame {
+            code,
+            reason: reason.into(),
+        }));
         // The client may be gone already, and nothing depends on its hearing this.
         drop(timeout(Duration::from_secs(1), self.socket.send(frame)).await);
     }
@@ -277,7 +295,9 @@ impl Operations {
             }
             OperationType::Query | OperationType::Mutation => {
                 let transport = transport.clone();
-                Box::pin(stream::once(async move { execute::run(&transport, &caller, prepared).await }))
+                Box::pin(stream::once(async move {
+                    execute::run(&transport, &caller, prepared).await
+                }))
             }
         };
         let events = responses
@@ -304,17 +324,29 @@ fn read(message: Option<Result<Message, axum::Error>>) -> Result<Option<Incoming
         Some(Ok(Message::Binary(_))) => Err((4400, "Invalid message: only text is taken".to_owned())),
         Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(None),
         Some(Ok(Message::Close(_))) | None => Err((1000, String::new())),
-        Some(Err(_)) => Err((1009, "the message is too long, or the connection broke".to_owned())),
+        Some(Err(_)) => Err((
+            1009,
+            "the message is too long, or the connection broke".to_owned(),
+        )),
     }
 }
 
 /// The token in `connection_init`: as `Authorization`, in any case, with `Bearer` before it.
 fn token(payload: Option<&Json>) -> Result<Option<&str>, TokenError> {
-    let Some(fields) = payload.and_then(Json::as_object) else { return Ok(None) };
-    let Some((_, value)) = fields.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization")) else {
+    let Some(fields) = payload.and_then(Json::as_object) else {
         return Ok(None);
     };
-    value.as_str().ok_or(TokenError::NotBearer).and_then(bearer).map(Some)
+    let Some((_, value)) = fields
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("authorization"))
+    else {
+        return Ok(None);
+    };
+    value
+        .as_str()
+        .ok_or(TokenError::NotBearer)
+        .and_then(bearer)
+        .map(Some)
 }
 
 fn going_away() -> Closing {
@@ -351,8 +383,17 @@ mod tests {
     #[test]
     fn the_token_is_found_in_any_case() {
         assert_eq!(token(None), Ok(None));
-        assert_eq!(token(Some(&json!({ "authorization": "bearer abc" }))), Ok(Some("abc")));
-        assert_eq!(token(Some(&json!({ "Authorization": "abc" }))), Err(TokenError::NotBearer));
-        assert_eq!(token(Some(&json!({ "Authorization": 7 }))), Err(TokenError::NotBearer));
+        assert_eq!(
+            token(Some(&json!({ "authorization": "bearer abc" }))),
+            Ok(Some("abc"))
+        );
+        assert_eq!(
+            token(Some(&json!({ "Authorization": "abc" }))),
+            Err(TokenError::NotBearer)
+        );
+        assert_eq!(
+            token(Some(&json!({ "Authorization": 7 }))),
+            Err(TokenError::NotBearer)
+        );
     }
 }

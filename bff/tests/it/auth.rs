@@ -13,7 +13,10 @@ async fn edge() -> Edge {
 }
 
 async fn status(edge: &Edge, authorization: &str) -> (u16, Value) {
-    let request = edge.http.post(edge.url("/graphql")).header("authorization", authorization);
+    let request = edge
+        .http
+        .post(edge.url("/graphql"))
+        .header("authorization", authorization);
     let response = request.json(&json!({ "query": VIEWER })).send().await.unwrap();
     (response.status().as_u16(), response.json().await.unwrap())
 }
@@ -33,18 +36,29 @@ async fn a_good_token_says_who_asks_and_roles_imply_the_lower_ones() {
     let admin = edge.around.issuer.token("ada", &["offline_access", "admin"]);
     let answer = edge.ask(Some(&admin), VIEWER, json!({})).await;
     let roles = json!(["CUSTOMER", "OPERATOR", "ADMIN"]);
-    assert_eq!(answer["data"]["viewer"], json!({ "name": "A Customer", "roles": roles }));
+    assert_eq!(
+        answer["data"]["viewer"],
+        json!({ "name": "A Customer", "roles": roles })
+    );
     edge.stop().await;
 }
 
 #[tokio::test]
 async fn without_a_token_only_open_fields_are_answered() {
     let edge = edge().await;
-    let answer = edge.ask(None, "{ viewer { name } products { nodes { id } } }", json!({})).await;
+    let answer = edge
+        .ask(None, "{ viewer { name } products { nodes { id } } }", json!({}))
+        .await;
     assert_eq!(code(&answer), "UNAUTHENTICATED");
-    assert_eq!(answer["data"], json!({ "viewer": null, "products": { "nodes": [] } }));
+    assert_eq!(
+        answer["data"],
+        json!({ "viewer": null, "products": { "nodes": [] } })
+    );
     let no_role = edge.around.issuer.token("nora", &[]);
-    assert_eq!(code(&edge.ask(Some(&no_role), VIEWER, json!({})).await), "FORBIDDEN");
+    assert_eq!(
+        code(&edge.ask(Some(&no_role), VIEWER, json!({})).await),
+        "FORBIDDEN"
+    );
     edge.stop().await;
 }
 
@@ -82,7 +96,10 @@ async fn a_token_that_is_not_right_is_refused_with_what_to_do() {
     }
     // A clock that is a little off is no reason.
     let close = with("exp", json!(now - 20));
-    assert_eq!(edge.ask(Some(&close), VIEWER, json!({})).await["data"]["viewer"]["name"], "A Customer");
+    assert_eq!(
+        edge.ask(Some(&close), VIEWER, json!({})).await["data"]["viewer"]["name"],
+        "A Customer"
+    );
     assert_eq!(status(&edge, "Basic abc").await.0, 401);
     edge.stop().await;
 }
@@ -101,12 +118,20 @@ async fn neither_none_nor_a_shared_secret_nor_a_foreign_key_is_taken() {
 
     use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-    let unsigned = format!("{}.{}.", part(&json!({ "alg": "none", "kid": issuer.key.id })), part(&claims));
+    let unsigned = format!(
+        "{}.{}.",
+        part(&json!({ "alg": "none", "kid": issuer.key.id })),
+        part(&claims)
+    );
     assert!(refused(&edge, &unsigned).await.contains("not a signed"));
 
     let mut forger = Key::new();
     forger.id.clone_from(&issuer.key.id);
-    assert!(refused(&edge, &forger.sign(&claims)).await.contains("not signed with a key"));
+    assert!(
+        refused(&edge, &forger.sign(&claims))
+            .await
+            .contains("not signed with a key")
+    );
 
     let mut keyless = Header::new(Algorithm::HS256);
     keyless.kid = None;
@@ -120,7 +145,10 @@ async fn an_unknown_key_is_asked_for_once() {
     let edge = edge().await;
     let issuer = &edge.around.issuer;
     // The keys of the start are known.
-    assert_eq!(edge.ask(Some(&edge.customer("anna")), VIEWER, json!({})).await["data"]["viewer"]["name"], "A Customer");
+    assert_eq!(
+        edge.ask(Some(&edge.customer("anna")), VIEWER, json!({})).await["data"]["viewer"]["name"],
+        "A Customer"
+    );
 
     let next = Key::new();
     issuer.serve(&[&issuer.key, &next]).await;
@@ -135,7 +163,11 @@ async fn an_unknown_key_is_asked_for_once() {
         let made_up = Key::new().sign(&issuer.claims("anna", &["customer"]));
         refused(&edge, &made_up).await;
     }
-    assert_eq!(issuer.times_asked().await, 1, "made-up key ids must not become load on the issuer");
+    assert_eq!(
+        issuer.times_asked().await,
+        1,
+        "made-up key ids must not become load on the issuer"
+    );
     edge.stop().await;
 }
 
@@ -147,7 +179,10 @@ async fn keys_serve_while_the_issuer_is_away_and_without_any_the_client_may_come
     let token = edge.customer("anna");
     let (code_away, answer) = status(&edge, &format!("Bearer {token}")).await;
     assert_eq!((code_away, code(&answer)), (503, "UNAVAILABLE"));
-    assert_eq!(edge.ask(None, "{ products { nodes { id } } }", json!({})).await["errors"], Value::Null);
+    assert_eq!(
+        edge.ask(None, "{ products { nodes { id } } }", json!({})).await["errors"],
+        Value::Null
+    );
 
     let issuer = &edge.around.issuer;
     issuer.serve(&[&issuer.key]).await;

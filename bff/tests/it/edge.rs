@@ -61,7 +61,12 @@ impl Around {
 
     /// Has product-admin answer with these products when the catalogue is compared.
     pub async fn with_products(self, products: &[ProductChanged]) -> Self {
-        answer(&self.product_admin, "/products/changes", json!({ "products": products })).await;
+        answer(
+            &self.product_admin,
+            "/products/changes",
+            json!({ "products": products }),
+        )
+        .await;
         self
     }
 
@@ -81,10 +86,19 @@ impl Around {
             format!("--payments={}", self.payments.uri()),
             "--allowed-origin=https://shop.example".to_owned(),
         ];
-        arguments.extend(kafka.properties.iter().map(|(name, value)| format!("--kafka-property={name}={value}")));
+        arguments.extend(
+            kafka
+                .properties
+                .iter()
+                .map(|(name, value)| format!("--kafka-property={name}={value}")),
+        );
         let config = Config::parse_from(arguments);
         let running = bff::start(config, CancellationToken::new()).await.unwrap();
-        Edge { around: self, running: Some(running), http: reqwest::Client::builder().no_proxy().build().unwrap() }
+        Edge {
+            around: self,
+            running: Some(running),
+            http: reqwest::Client::builder().no_proxy().build().unwrap(),
+        }
     }
 }
 
@@ -112,7 +126,10 @@ impl Edge {
 
     /// Asks and gives the whole answer.
     pub async fn ask(&self, token: Option<&str>, query: &str, variables: Value) -> Value {
-        let request = self.http.post(self.url("/graphql")).json(&json!({ "query": query, "variables": variables }));
+        let request = self
+            .http
+            .post(self.url("/graphql"))
+            .json(&json!({ "query": query, "variables": variables }));
         let request = match token {
             Some(token) => request.bearer_auth(token),
             None => request,
@@ -140,8 +157,10 @@ impl Edge {
     pub async fn catalogue_has(&self, count: usize) {
         let pool = self.pool();
         eventually("the catalogue has its products", SOON, async || {
-            let known: i64 =
-                sqlx::query_scalar("select count(*) from catalogue_product").fetch_one(&pool).await.unwrap();
+            let known: i64 = sqlx::query_scalar("select count(*) from catalogue_product")
+                .fetch_one(&pool)
+                .await
+                .unwrap();
             (usize::try_from(known).unwrap() >= count).then_some(())
         })
         .await;
@@ -152,7 +171,10 @@ impl Edge {
         let codec = testkit::codec("another").await;
         let outgoing = codec.outgoing(topic, key, message).unwrap();
         let mut connection = self.pool().acquire().await.unwrap();
-        mailbox::Outbox::new().append(&mut connection, &[outgoing]).await.unwrap();
+        mailbox::Outbox::new()
+            .append(&mut connection, &[outgoing])
+            .await
+            .unwrap();
     }
 
     pub async fn stop(mut self) {
@@ -173,7 +195,10 @@ pub async fn answer(server: &MockServer, at: &str, body: Value) {
 /// Has a service be in trouble.
 pub async fn down(server: &MockServer) {
     server.reset().await;
-    Mock::given(wiremock::matchers::any()).respond_with(ResponseTemplate::new(503)).mount(server).await;
+    Mock::given(wiremock::matchers::any())
+        .respond_with(ResponseTemplate::new(503))
+        .mount(server)
+        .await;
 }
 
 /// Has the services that know purchases know none.
@@ -237,12 +262,21 @@ pub fn purchase_id(id: PurchaseId) -> String {
 /// The purchase that a client's id stands for.
 pub fn decoded(id: &Value) -> PurchaseId {
     let text = URL_SAFE_NO_PAD.decode(id.as_str().unwrap()).unwrap();
-    String::from_utf8(text).unwrap().strip_prefix("Purchase:").unwrap().parse().unwrap()
+    String::from_utf8(text)
+        .unwrap()
+        .strip_prefix("Purchase:")
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// The `extensions.code` of the only error.
 pub fn code(answer: &Value) -> &str {
-    let errors = answer["errors"].as_array().unwrap_or_else(|| panic!("no errors in {answer}"));
+    let errors = answer["errors"]
+        .as_array()
+        .unwrap_or_else(|| panic!("no errors in {answer}"));
     assert_eq!(errors.len(), 1, "{answer}");
-    errors[0]["extensions"]["code"].as_str().unwrap_or_else(|| panic!("no code in {answer}"))
+    errors[0]["extensions"]["code"]
+        .as_str()
+        .unwrap_or_else(|| panic!("no code in {answer}"))
 }

@@ -2,7 +2,10 @@
 //! for by HTTP mocks.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![expect(clippy::disallowed_methods, reason = "tests look into the tables with statements of their own")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look into the tables with statements of their own"
+)]
 
 mod auth;
 mod catalogue;

@@ -32,17 +32,29 @@ async fn a_product_is_made_by_product_admin_and_read_at_once() {
         .mount(&edge.around.product_admin)
         .await;
     let made = edge.ask(Some(&admin), CREATE, json!({ "input": input })).await;
-    assert_eq!(made["data"]["createProduct"]["product"], json!({ "sku": "LAMP", "price": { "amount": "12.50" } }));
-    let read = edge.ask(None, "{ product(sku: \"LAMP\") { name } }", json!({})).await;
+    assert_eq!(
+        made["data"]["createProduct"]["product"],
+        json!({ "sku": "LAMP", "price": { "amount": "12.50" } })
+    );
+    let read = edge
+        .ask(None, "{ product(sku: \"LAMP\") { name } }", json!({}))
+        .await;
     assert_eq!(read["data"]["product"]["name"], "The LAMP");
 
-    let fine = edge.ask(Some(&admin), CREATE, json!({ "input": lamp_input("12.505") })).await;
+    let fine = edge
+        .ask(Some(&admin), CREATE, json!({ "input": lamp_input("12.505") }))
+        .await;
     let refused = &fine["data"]["createProduct"]["userErrors"][0];
-    assert_eq!((&refused["code"], &refused["field"]), (&json!("INVALID"), &json!(["price"])));
+    assert_eq!(
+        (&refused["code"], &refused["field"]),
+        (&json!("INVALID"), &json!(["price"]))
+    );
 
     for (roles, expected) in [(&["operator"][..], "FORBIDDEN"), (&["customer"][..], "FORBIDDEN")] {
         let token = edge.around.issuer.token("olga", roles);
-        let denied = edge.ask(Some(&token), CREATE, json!({ "input": lamp_input("1") })).await;
+        let denied = edge
+            .ask(Some(&token), CREATE, json!({ "input": lamp_input("1") }))
+            .await;
         assert_eq!(code(&denied), expected);
         assert_eq!(denied["data"]["createProduct"], Value::Null);
     }
@@ -63,7 +75,9 @@ async fn a_restock_passes_on_what_product_admin_says() {
     let server = &edge.around.product_admin;
     Mock::given(method("POST"))
         .and(path(at.as_str()))
-        .and(body_partial_json(json!({ "actor": "ada", "quantity": 5, "reason": "delivery" })))
+        .and(body_partial_json(
+            json!({ "actor": "ada", "quantity": 5, "reason": "delivery" }),
+        ))
         .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "product": stocked })))
         .up_to_n_times(1)
         .mount(server)
@@ -74,14 +88,24 @@ async fn a_restock_passes_on_what_product_admin_says() {
         .respond_with(ResponseTemplate::new(422).set_body_json(refusal))
         .mount(server)
         .await;
-    let payload = async |id: &str| edge.ask(Some(&admin), RESTOCK, input(id)).await["data"]["restockProduct"].clone();
+    let payload =
+        async |id: &str| edge.ask(Some(&admin), RESTOCK, input(id)).await["data"]["restockProduct"].clone();
     let done = payload(&product_id(&lamp)).await;
-    assert_eq!(done["product"], json!({ "availability": "IN_STOCK", "version": 2 }));
-    assert_eq!(payload(&product_id(&lamp)).await["userErrors"][0]["code"], "INVALID");
+    assert_eq!(
+        done["product"],
+        json!({ "availability": "IN_STOCK", "version": 2 })
+    );
+    assert_eq!(
+        payload(&product_id(&lamp)).await["userErrors"][0]["code"],
+        "INVALID"
+    );
     assert_eq!(payload("nonsense").await["userErrors"][0]["code"], "INVALID");
     down(server).await;
     let away = payload(&product_id(&lamp)).await;
-    assert_eq!(away["userErrors"], json!([{ "code": "TEMPORARILY_UNAVAILABLE", "retryable": true }]));
+    assert_eq!(
+        away["userErrors"],
+        json!([{ "code": "TEMPORARILY_UNAVAILABLE", "retryable": true }])
+    );
     edge.stop().await;
 }
 
@@ -112,16 +136,28 @@ async fn staff_see_the_exact_stock_and_what_changed_it() {
         adjustments(first: 1) { nodes { delta actor purchase { state } } pageInfo { hasNextPage } } } } }";
     let seen = edge.ask(Some(&operator), query, json!({})).await;
     let stock = &seen["data"]["product"]["inventory"];
-    assert_eq!((&stock["onHand"], &stock["reserved"], &stock["available"]), (&json!(10), &json!(3), &json!(7)));
+    assert_eq!(
+        (&stock["onHand"], &stock["reserved"], &stock["available"]),
+        (&json!(10), &json!(3), &json!(7))
+    );
     let nodes = json!([{ "delta": -1, "actor": "ada", "purchase": { "state": "RUNNING" } }]);
-    assert_eq!(stock["adjustments"], json!({ "nodes": nodes, "pageInfo": { "hasNextPage": true } }));
+    assert_eq!(
+        stock["adjustments"],
+        json!({ "nodes": nodes, "pageInfo": { "hasNextPage": true } })
+    );
 
     let denied = edge.ask(Some(&edge.customer("anna")), query, json!({})).await;
     assert_eq!(code(&denied), "FORBIDDEN");
-    assert_eq!(denied["data"]["product"], json!({ "sku": "LAMP", "inventory": null }));
+    assert_eq!(
+        denied["data"]["product"],
+        json!({ "sku": "LAMP", "inventory": null })
+    );
     down(server).await;
     let away = edge.ask(Some(&operator), query, json!({})).await;
     assert_eq!(code(&away), "UNAVAILABLE");
-    assert_eq!(away["data"]["product"], json!({ "sku": "LAMP", "inventory": null }));
+    assert_eq!(
+        away["data"]["product"],
+        json!({ "sku": "LAMP", "inventory": null })
+    );
     edge.stop().await;
 }

@@ -22,7 +22,8 @@ async fn ask(edge: &Edge, token: &str, id: &str) -> Value {
 async fn submitted(edge: &Edge, subject: &str) -> PurchaseId {
     let sku = fresh().to_string();
     let lamp = product(&sku, 100);
-    edge.publish(contracts::topics::PRODUCT_EVENTS, lamp.product_id.0, &lamp).await;
+    edge.publish(contracts::topics::PRODUCT_EVENTS, lamp.product_id.0, &lamp)
+        .await;
     let pool = edge.pool();
     eventually("the product is in the catalogue", SOON, async || {
         sqlx::query_scalar::<_, i32>("select version from catalogue_product where sku = $1")
@@ -37,7 +38,8 @@ async fn submitted(edge: &Edge, subject: &str) -> PurchaseId {
 }
 
 async fn acknowledged(edge: &Edge, id: PurchaseId) {
-    edge.publish(PURCHASE_EVENTS, id.0, &purchase(id, "anna", 1, "RUNNING")).await;
+    edge.publish(PURCHASE_EVENTS, id.0, &purchase(id, "anna", 1, "RUNNING"))
+        .await;
     let pool = edge.pool();
     eventually("it is acknowledged", SOON, async || {
         let known: Option<bool> =
@@ -73,8 +75,14 @@ async fn another_customers_purchase_is_like_an_unknown_one() {
     let unknown = purchase_id(PurchaseId::fresh());
 
     // Before purchase-manager knows it.
-    assert_eq!(ask(&edge, &anna, &purchase_id(hers)).await["data"]["purchase"]["state"], "PENDING");
-    assert_eq!(ask(&edge, &bert, &purchase_id(hers)).await, ask(&edge, &bert, &unknown).await);
+    assert_eq!(
+        ask(&edge, &anna, &purchase_id(hers)).await["data"]["purchase"]["state"],
+        "PENDING"
+    );
+    assert_eq!(
+        ask(&edge, &bert, &purchase_id(hers)).await,
+        ask(&edge, &bert, &unknown).await
+    );
     // While purchase-manager is away.
     let mut without_locations = Vec::new();
     down(&edge.around.purchase_manager).await;
@@ -86,7 +94,10 @@ async fn another_customers_purchase_is_like_an_unknown_one() {
     // When purchase-manager knows it.
     let told = json!({ "purchases": [purchase(hers, "anna", 3, "RUNNING")] });
     answer(&edge.around.purchase_manager, "/purchases", told).await;
-    assert_eq!(ask(&edge, &anna, &purchase_id(hers)).await["data"]["purchase"]["version"], 3);
+    assert_eq!(
+        ask(&edge, &anna, &purchase_id(hers)).await["data"]["purchase"]["version"],
+        3
+    );
     let foreign = ask(&edge, &bert, &purchase_id(hers)).await;
     assert_eq!(foreign, json!({ "data": { "purchase": null } }));
     let node = "query ($id: ID!) { node(id: $id) { id } }";
@@ -97,11 +108,15 @@ async fn another_customers_purchase_is_like_an_unknown_one() {
     // Operators see all.
     let operator = edge.around.issuer.token("olga", &["operator"]);
     let query = "query ($id: ID!) { purchase(id: $id) { state allowedActions customer { id } } }";
-    let seen = edge.ask(Some(&operator), query, json!({ "id": purchase_id(hers) })).await;
+    let seen = edge
+        .ask(Some(&operator), query, json!({ "id": purchase_id(hers) }))
+        .await;
     assert_eq!(seen["data"]["purchase"]["state"], "RUNNING");
     assert_eq!(seen["data"]["purchase"]["allowedActions"], json!([]));
     assert!(seen["data"]["purchase"]["customer"]["id"].is_string());
-    let forbidden = edge.ask(Some(&anna), query, json!({ "id": purchase_id(hers) })).await;
+    let forbidden = edge
+        .ask(Some(&anna), query, json!({ "id": purchase_id(hers) }))
+        .await;
     assert_eq!(code(&forbidden), "FORBIDDEN");
     assert_eq!(forbidden["data"]["purchase"]["customer"], Value::Null);
     assert_eq!(forbidden["data"]["purchase"]["allowedActions"], json!(["CANCEL"]));
@@ -114,7 +129,10 @@ async fn a_purchase_that_purchase_manager_has_is_not_shown_as_pending_while_that
     let anna = edge.customer("anna");
     let id = submitted(&edge, "anna").await;
     down(&edge.around.purchase_manager).await;
-    assert_eq!(ask(&edge, &anna, &purchase_id(id)).await["data"]["purchase"]["state"], "PENDING");
+    assert_eq!(
+        ask(&edge, &anna, &purchase_id(id)).await["data"]["purchase"]["state"],
+        "PENDING"
+    );
     acknowledged(&edge, id).await;
     let away = ask(&edge, &anna, &purchase_id(id)).await;
     assert_eq!(code(&away), "UNAVAILABLE");
@@ -140,7 +158,12 @@ async fn a_service_that_is_away_blanks_its_own_fields_only() {
     let id = PurchaseId::fresh();
     let mut told = purchase(id, "anna", 9, "COMPLETED");
     told.steps = vec![step("create-order", "SUCCEEDED")];
-    answer(&edge.around.purchase_manager, "/purchases", json!({ "purchases": [told] })).await;
+    answer(
+        &edge.around.purchase_manager,
+        "/purchases",
+        json!({ "purchases": [told] }),
+    )
+    .await;
     let order_id = OrderId::fresh();
     let order = contracts::http::Order {
         order_id,
@@ -164,7 +187,12 @@ async fn a_service_that_is_away_blanks_its_own_fields_only() {
         decline_message: None,
         updated_at: 1_700_000_000_000_000,
     };
-    answer(&edge.around.payments, "/payments", json!({ "payments": [payment] })).await;
+    answer(
+        &edge.around.payments,
+        "/payments",
+        json!({ "payments": [payment] }),
+    )
+    .await;
     let query = "query ($id: ID!) { purchase(id: $id) {
         state steps { name state } order { id number purchase { id } } payments { id state amount { amount } } } }";
     let variables = json!({ "id": purchase_id(id) });
@@ -177,10 +205,18 @@ async fn a_service_that_is_away_blanks_its_own_fields_only() {
 
     // By their own ids, for those who may see the purchase.
     let node = "query ($id: ID!) { node(id: $id) { __typename id } }";
-    for (kind, node_id) in [("Order", &bought["order"]["id"]), ("Payment", &bought["payments"][0]["id"])] {
+    for (kind, node_id) in [
+        ("Order", &bought["order"]["id"]),
+        ("Payment", &bought["payments"][0]["id"]),
+    ] {
         let found = edge.ask(Some(&anna), node, json!({ "id": node_id })).await;
-        assert_eq!(found["data"]["node"], json!({ "__typename": kind, "id": node_id }));
-        let foreign = edge.ask(Some(&edge.customer("bert")), node, json!({ "id": node_id })).await;
+        assert_eq!(
+            found["data"]["node"],
+            json!({ "__typename": kind, "id": node_id })
+        );
+        let foreign = edge
+            .ask(Some(&edge.customer("bert")), node, json!({ "id": node_id }))
+            .await;
         assert_eq!(foreign["data"]["node"], Value::Null);
     }
 
@@ -192,7 +228,12 @@ async fn a_service_that_is_away_blanks_its_own_fields_only() {
     assert_eq!(partly["data"]["purchase"]["order"]["number"], "O-1");
 
     // A service that answers nonsense is our fault, and masked.
-    answer(&edge.around.orders, "/orders", json!({ "orders": "secret detail" })).await;
+    answer(
+        &edge.around.orders,
+        "/orders",
+        json!({ "orders": "secret detail" }),
+    )
+    .await;
     answer(&edge.around.payments, "/payments", json!({ "payments": [] })).await;
     let masked = edge.ask(Some(&anna), query, variables).await;
     assert_eq!(code(&masked), "INTERNAL");
@@ -210,7 +251,10 @@ async fn a_customers_list_merges_what_purchase_manager_does_not_know_yet() {
     let known = submitted(&edge, "anna").await;
     let open = submitted(&edge, "anna").await;
     submitted(&edge, "bert").await;
-    let (old_told, known_told) = (purchase(old, "anna", 5, "COMPLETED"), purchase(known, "anna", 2, "RUNNING"));
+    let (old_told, known_told) = (
+        purchase(old, "anna", 5, "COMPLETED"),
+        purchase(known, "anna", 2, "RUNNING"),
+    );
     let manager = &edge.around.purchase_manager;
     manager.reset().await;
     let told = |purchases: Vec<&contracts::purchase_manager::PurchaseUpdated>| {
@@ -237,8 +281,15 @@ async fn a_customers_list_merges_what_purchase_manager_does_not_know_yet() {
         .respond_with(told(Vec::new()))
         .mount(manager)
         .await;
-    Mock::given(query_param("ids", known.to_string())).respond_with(told(vec![&known_told])).mount(manager).await;
-    Mock::given(wiremock::matchers::any()).respond_with(told(Vec::new())).with_priority(200).mount(manager).await;
+    Mock::given(query_param("ids", known.to_string()))
+        .respond_with(told(vec![&known_told]))
+        .mount(manager)
+        .await;
+    Mock::given(wiremock::matchers::any())
+        .respond_with(told(Vec::new()))
+        .with_priority(200)
+        .mount(manager)
+        .await;
 
     let query = "query ($first: Int!, $after: String, $states: [PurchaseState!]) {
         viewer { purchases(first: $first, after: $after, states: $states) {
@@ -250,7 +301,10 @@ async fn a_customers_list_merges_what_purchase_manager_does_not_know_yet() {
     };
     let entry = |id: PurchaseId, state: &str| json!({ "id": purchase_id(id), "state": state });
     let all = page(json!({ "first": 2 })).await;
-    assert_eq!(all["nodes"], json!([entry(open, "PENDING"), entry(known, "RUNNING")]));
+    assert_eq!(
+        all["nodes"],
+        json!([entry(open, "PENDING"), entry(known, "RUNNING")])
+    );
     assert_eq!(all["pageInfo"]["hasNextPage"], true);
 
     let first = page(json!({ "first": 1 })).await;
@@ -263,9 +317,18 @@ async fn a_customers_list_merges_what_purchase_manager_does_not_know_yet() {
     assert_eq!(pending["nodes"], json!([entry(open, "PENDING")]));
 
     down(manager).await;
-    let away = edge.ask(Some(&anna), "{ viewer { name purchases { nodes { id } } } }", json!({})).await;
+    let away = edge
+        .ask(
+            Some(&anna),
+            "{ viewer { name purchases { nodes { id } } } }",
+            json!({}),
+        )
+        .await;
     assert_eq!(code(&away), "UNAVAILABLE");
-    assert_eq!(away["data"]["viewer"], json!({ "name": "A Customer", "purchases": null }));
+    assert_eq!(
+        away["data"]["viewer"],
+        json!({ "name": "A Customer", "purchases": null })
+    );
     edge.stop().await;
 }
 
@@ -301,7 +364,10 @@ async fn an_own_purchase_is_cancelled_by_purchase_manager() {
         .await;
     let payload = cancel(&edge, &anna, key, &purchase_id(id)).await;
     assert_eq!(payload["purchase"]["state"], "COMPENSATING");
-    assert_eq!(payload["effects"], json!(["The reserved products are given back."]));
+    assert_eq!(
+        payload["effects"],
+        json!(["The reserved products are given back."])
+    );
 
     // Nobody else's, and nothing is asked of purchase-manager.
     for (token, wrong) in [
@@ -312,7 +378,10 @@ async fn an_own_purchase_is_cancelled_by_purchase_manager() {
         let foreign = cancel(&edge, &token, fresh(), &wrong).await;
         assert_eq!(foreign["userErrors"][0]["code"], "NOT_FOUND");
     }
-    assert_eq!(cancel(&edge, &anna, fresh(), "nonsense").await["userErrors"][0]["code"], "INVALID");
+    assert_eq!(
+        cancel(&edge, &anna, fresh(), "nonsense").await["userErrors"][0]["code"],
+        "INVALID"
+    );
 
     // Its refusals are passed on.
     let refusal = json!({ "errors": [

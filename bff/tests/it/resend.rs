@@ -9,7 +9,10 @@ use uuid::Uuid;
 use crate::edge::{Around, Edge, SOON, decoded, know_nothing, product, product_id, purchase};
 
 async fn make_due(pool: &PgPool) {
-    sqlx::query("update submission set next_send_at = now()").execute(pool).await.unwrap();
+    sqlx::query("update submission set next_send_at = now()")
+        .execute(pool)
+        .await
+        .unwrap();
 }
 
 async fn put_off(pool: &PgPool) -> i32 {
@@ -23,14 +26,23 @@ async fn put_off(pool: &PgPool) -> i32 {
 }
 
 async fn outbox(pool: &PgPool) -> Vec<Uuid> {
-    sqlx::query_scalar("select id from outbox").fetch_all(pool).await.unwrap()
+    sqlx::query_scalar("select id from outbox")
+        .fetch_all(pool)
+        .await
+        .unwrap()
 }
 
 async fn emptied(pool: &PgPool) {
-    eventually("the relay sends the outbox", SOON, async || outbox(pool).await.is_empty().then_some(())).await;
+    eventually("the relay sends the outbox", SOON, async || {
+        outbox(pool).await.is_empty().then_some(())
+    })
+    .await;
 }
 
-async fn submitted(edge: &Edge, product: &contracts::product_admin::ProductChanged) -> contracts::ids::PurchaseId {
+async fn submitted(
+    edge: &Edge,
+    product: &contracts::product_admin::ProductChanged,
+) -> contracts::ids::PurchaseId {
     let lines = json!([{ "productId": product_id(product), "quantity": 1 }]);
     let payload = edge.submit(&edge.customer("anna"), fresh(), lines).await;
     decoded(&payload["purchase"]["id"])
@@ -39,7 +51,10 @@ async fn submitted(edge: &Edge, product: &contracts::product_admin::ProductChang
 #[tokio::test]
 async fn a_submission_is_sent_again_but_never_while_its_last_send_is_in_the_outbox() {
     let lamp = product("LAMP", 100);
-    let around = Around::new().await.with_products(std::slice::from_ref(&lamp)).await;
+    let around = Around::new()
+        .await
+        .with_products(std::slice::from_ref(&lamp))
+        .await;
     know_nothing(&around).await;
     around.kafka.broker().down().unwrap();
     let edge = around.start().await;
@@ -50,7 +65,11 @@ async fn a_submission_is_sent_again_but_never_while_its_last_send_is_in_the_outb
     assert_eq!(first.len(), 1);
 
     make_due(&pool).await;
-    assert_eq!(put_off(&pool).await, 1, "a send that waits in the outbox is not counted");
+    assert_eq!(
+        put_off(&pool).await,
+        1,
+        "a send that waits in the outbox is not counted"
+    );
     assert_eq!(outbox(&pool).await, first);
 
     edge.around.kafka.broker().up().unwrap();
@@ -72,7 +91,8 @@ async fn an_acknowledged_submission_is_kept_for_a_day_and_not_sent_again() {
     let edge = Edge::selling(std::slice::from_ref(&lamp)).await;
     let pool = edge.pool();
     let id = submitted(&edge, &lamp).await;
-    edge.publish(PURCHASE_EVENTS, id.0, &purchase(id, "anna", 1, "RUNNING")).await;
+    edge.publish(PURCHASE_EVENTS, id.0, &purchase(id, "anna", 1, "RUNNING"))
+        .await;
     let kept: f64 = eventually("it is acknowledged", SOON, async || {
         sqlx::query_scalar(
             "select extract(epoch from expires_at - acknowledged_at)::float8 from submission
@@ -102,16 +122,25 @@ async fn an_acknowledged_submission_is_kept_for_a_day_and_not_sent_again() {
 async fn only_acknowledged_submissions_expire() {
     let around = Around::new().await.with_products(&[]).await;
     let pool = around.database.pool();
-    let insert = "insert into submission (purchase_id, customer_id, idempotency_key, request_hash, reference, lines,
+    let insert =
+        "insert into submission (purchase_id, customer_id, idempotency_key, request_hash, reference, lines,
             currency, total_minor, payment_method_token, home_delivery, submitted_at, trace, next_send_at,
             acknowledged_at, expires_at)
          values ($1, 'anna', $1, '', 'P-1', '[]', 'EUR', 0, 'tok_ok', false, now() - interval '1 year', '',
                  now() + interval '1 hour', $2::timestamptz, $2::timestamptz)";
     let (expired, kept, open) = (fresh(), fresh(), fresh());
-    let times = [(expired, Some("2020-01-01 00:00:00Z")), (kept, Some("2999-01-01 00:00:00Z")), (open, None)];
+    let times = [
+        (expired, Some("2020-01-01 00:00:00Z")),
+        (kept, Some("2999-01-01 00:00:00Z")),
+        (open, None),
+    ];
     for (id, at) in times {
         let insert = insert.replace("$2", &at.map_or("null".to_owned(), |at| format!("'{at}'")));
-        sqlx::query(sqlx::AssertSqlSafe(insert)).bind(id).execute(&pool).await.unwrap();
+        sqlx::query(sqlx::AssertSqlSafe(insert))
+            .bind(id)
+            .execute(&pool)
+            .await
+            .unwrap();
     }
     let edge = around.start().await;
     let left = eventually("one has expired", SOON, async || {

@@ -14,7 +14,10 @@ fn the_committed_schema_is_the_schema() {
         std::fs::write(path, &current).unwrap();
     }
     let committed = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(committed == current, "schema.graphql is not what the program serves; run this test with BLESS=1 and look at the difference");
+    assert!(
+        committed == current,
+        "schema.graphql is not what the program serves; run this test with BLESS=1 and look at the difference"
+    );
 }
 
 /// `Type.field` of every guarded field.
@@ -38,21 +41,45 @@ async fn whatever_shows_a_guard_has_one() {
     let roots = [
         ("Query.viewer", "{ viewer { id } }"),
         ("Query.purchase", "{ purchase(id: \"x\") { id } }"),
-        ("Mutation.submitPurchase", "mutation { submitPurchase(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", lines: [], paymentMethodToken: \"t\" }) { deduplicated } }"),
-        ("Mutation.cancelPurchase", "mutation { cancelPurchase(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\" }) { effects } }"),
-        ("Mutation.createProduct", "mutation { createProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", sku: \"s\", name: \"n\", price: { amount: \"1\", currency: \"EUR\" } }) { product { id } } }"),
-        ("Mutation.restockProduct", "mutation { restockProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", quantity: 1, reason: \"r\" }) { product { id } } }"),
+        (
+            "Mutation.submitPurchase",
+            "mutation { submitPurchase(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", lines: [], paymentMethodToken: \"t\" }) { deduplicated } }",
+        ),
+        (
+            "Mutation.cancelPurchase",
+            "mutation { cancelPurchase(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\" }) { effects } }",
+        ),
+        (
+            "Mutation.createProduct",
+            "mutation { createProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", sku: \"s\", name: \"n\", price: { amount: \"1\", currency: \"EUR\" } }) { product { id } } }",
+        ),
+        (
+            "Mutation.restockProduct",
+            "mutation { restockProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", quantity: 1, reason: \"r\" }) { product { id } } }",
+        ),
     ];
     // Held by the tests of purchases, products and the WebSocket.
-    let elsewhere =
-        ["Product.inventory", "Purchase.customer", "PurchaseStep.service", "Subscription.purchaseUpdated"];
-    let known: BTreeSet<String> =
-        roots.iter().map(|(name, _)| *name).chain(elsewhere).map(str::to_owned).collect();
+    let elsewhere = [
+        "Product.inventory",
+        "Purchase.customer",
+        "PurchaseStep.service",
+        "Subscription.purchaseUpdated",
+    ];
+    let known: BTreeSet<String> = roots
+        .iter()
+        .map(|(name, _)| *name)
+        .chain(elsewhere)
+        .map(str::to_owned)
+        .collect();
     assert_eq!(guarded(), known);
 
     let edge = Around::new().await.with_products(&[]).await.start().await;
     for (name, query) in roots {
-        assert_eq!(code(&edge.ask(None, query, json!({})).await), "UNAUTHENTICATED", "{name}");
+        assert_eq!(
+            code(&edge.ask(None, query, json!({})).await),
+            "UNAUTHENTICATED",
+            "{name}"
+        );
     }
     edge.stop().await;
 }

@@ -15,7 +15,10 @@ async fn count(edge: &Edge, table: &'static str) -> i64 {
 /// An edge without broker, whose outbox therefore keeps what is written.
 async fn without_broker() -> (Edge, contracts::product_admin::ProductChanged) {
     let lamp = product("LAMP", 1_999);
-    let around = Around::new().await.with_products(std::slice::from_ref(&lamp)).await;
+    let around = Around::new()
+        .await
+        .with_products(std::slice::from_ref(&lamp))
+        .await;
     know_nothing(&around).await;
     around.kafka.broker().down().unwrap();
     let edge = around.start().await;
@@ -54,9 +57,16 @@ async fn a_purchase_is_one_submission_and_one_command_while_the_broker_is_away()
     assert!(command.submitted_at > 1_700_000_000_000_000);
 
     let pending = edge
-        .ask(Some(&token), "query ($id: ID!) { purchase(id: $id) { state steps { name } } }", json!({ "id": purchase_id(id) }))
+        .ask(
+            Some(&token),
+            "query ($id: ID!) { purchase(id: $id) { state steps { name } } }",
+            json!({ "id": purchase_id(id) }),
+        )
         .await;
-    assert_eq!(pending["data"]["purchase"], json!({ "state": "PENDING", "steps": [] }));
+    assert_eq!(
+        pending["data"]["purchase"],
+        json!({ "state": "PENDING", "steps": [] })
+    );
     edge.stop().await;
 }
 
@@ -67,10 +77,18 @@ async fn the_same_key_at_once_gives_one_purchase() {
     let lines = json!([{ "productId": product_id(&lamp), "quantity": 1 }]);
     let submits = (0..8).map(|_| edge.submit(&token, key, lines.clone()));
     let payloads = futures::future::join_all(submits).await;
-    let ids: std::collections::HashSet<_> =
-        payloads.iter().map(|payload| payload["purchase"]["id"].as_str().unwrap()).collect();
+    let ids: std::collections::HashSet<_> = payloads
+        .iter()
+        .map(|payload| payload["purchase"]["id"].as_str().unwrap())
+        .collect();
     assert_eq!(ids.len(), 1);
-    assert_eq!(payloads.iter().filter(|payload| payload["deduplicated"] == false).count(), 1);
+    assert_eq!(
+        payloads
+            .iter()
+            .filter(|payload| payload["deduplicated"] == false)
+            .count(),
+        1
+    );
     assert_eq!(count(&edge, "submission").await, 1);
     assert_eq!(count(&edge, "outbox").await, 1);
 
@@ -86,7 +104,10 @@ async fn a_key_stands_for_one_request_whatever_the_price_becomes() {
     let (token, key) = (edge.customer("anna"), fresh());
     let line = |quantity: i32| json!([{ "productId": product_id(&lamp), "quantity": quantity }]);
     let first = edge.submit(&token, key, line(1)).await;
-    sqlx::query("update catalogue_product set price_minor = 1, status = 'ARCHIVED'").execute(&edge.pool()).await.unwrap();
+    sqlx::query("update catalogue_product set price_minor = 1, status = 'ARCHIVED'")
+        .execute(&edge.pool())
+        .await
+        .unwrap();
     let again = edge.submit(&token, key, line(1)).await;
     assert_eq!(again["purchase"]["id"], first["purchase"]["id"]);
     assert_eq!(again["purchase"]["total"]["amount"], "19.99");
@@ -110,21 +131,55 @@ async fn every_bad_input_is_refused_by_name_and_nothing_is_written() {
     let token = edge.customer("anna");
     let line = |id: &str, quantity: i32| json!({ "productId": id, "quantity": quantity });
     let lamp_id = product_id(&lamp);
-    let expecting = |amount: &str| {
-        json!([{ "productId": lamp_id, "quantity": 1, "expectedUnitPrice": { "amount": amount, "currency": "EUR" } }])
-    };
+    let expecting = |amount: &str| json!([{ "productId": lamp_id, "quantity": 1, "expectedUnitPrice": { "amount": amount, "currency": "EUR" } }]);
     let many: Vec<_> = (0..51).map(|_| line(&lamp_id, 1)).collect();
     let cases = [
         (json!([]), "REQUIRED", json!(["lines"])),
-        (json!([line(&lamp_id, 0)]), "INVALID", json!(["lines", "0", "quantity"])),
-        (json!([line(&lamp_id, -1)]), "INVALID", json!(["lines", "0", "quantity"])),
-        (json!([line(&lamp_id, 10_001)]), "INVALID", json!(["lines", "0", "quantity"])),
-        (json!([line(&lamp_id, 1), line(&lamp_id, 1)]), "INVALID", json!(["lines", "1", "productId"])),
-        (json!([line("nonsense", 1)]), "INVALID", json!(["lines", "0", "productId"])),
-        (json!([line(&product_id(&product("NEW", 1)), 1)]), "NOT_FOUND", json!(["lines", "0", "productId"])),
-        (json!([line(&product_id(&sold), 1)]), "PRODUCT_UNAVAILABLE", json!(["lines", "0", "productId"])),
-        (json!([line(&product_id(&foreign), 1)]), "CURRENCY_MISMATCH", json!(["lines", "0", "productId"])),
-        (expecting("19.98"), "PRICE_CHANGED", json!(["lines", "0", "expectedUnitPrice"])),
+        (
+            json!([line(&lamp_id, 0)]),
+            "INVALID",
+            json!(["lines", "0", "quantity"]),
+        ),
+        (
+            json!([line(&lamp_id, -1)]),
+            "INVALID",
+            json!(["lines", "0", "quantity"]),
+        ),
+        (
+            json!([line(&lamp_id, 10_001)]),
+            "INVALID",
+            json!(["lines", "0", "quantity"]),
+        ),
+        (
+            json!([line(&lamp_id, 1), line(&lamp_id, 1)]),
+            "INVALID",
+            json!(["lines", "1", "productId"]),
+        ),
+        (
+            json!([line("nonsense", 1)]),
+            "INVALID",
+            json!(["lines", "0", "productId"]),
+        ),
+        (
+            json!([line(&product_id(&product("NEW", 1)), 1)]),
+            "NOT_FOUND",
+            json!(["lines", "0", "productId"]),
+        ),
+        (
+            json!([line(&product_id(&sold), 1)]),
+            "PRODUCT_UNAVAILABLE",
+            json!(["lines", "0", "productId"]),
+        ),
+        (
+            json!([line(&product_id(&foreign), 1)]),
+            "CURRENCY_MISMATCH",
+            json!(["lines", "0", "productId"]),
+        ),
+        (
+            expecting("19.98"),
+            "PRICE_CHANGED",
+            json!(["lines", "0", "expectedUnitPrice"]),
+        ),
         (json!(many), "INVALID", json!(["lines"])),
     ];
     for (lines, code, field) in cases {

@@ -35,7 +35,12 @@ impl Key {
         public.common.key_id = Some(id.clone());
         public.common.public_key_use = Some(PublicKeyUse::Signature);
         let public_pem = secret.public_key().to_public_key_pem(LineEnding::LF).unwrap();
-        Self { id, private, public, public_pem }
+        Self {
+            id,
+            private,
+            public,
+            public_pem,
+        }
     }
 
     pub fn sign(&self, claims: &Value) -> String {
@@ -54,7 +59,10 @@ pub struct Issuer {
 impl Issuer {
     pub async fn start() -> Self {
         let server = MockServer::start().await;
-        let issuer = Self { server, key: Key::new() };
+        let issuer = Self {
+            server,
+            key: Key::new(),
+        };
         issuer.serve(&[&issuer.key]).await;
         issuer
     }
@@ -84,7 +92,10 @@ impl Issuer {
     /// How often the keys were asked for since they were served.
     pub async fn times_asked(&self) -> usize {
         let requests = self.server.received_requests().await.unwrap();
-        requests.iter().filter(|request| request.url.path() == "/keys").count()
+        requests
+            .iter()
+            .filter(|request| request.url.path() == "/keys")
+            .count()
     }
 
     /// The claims of a good token.

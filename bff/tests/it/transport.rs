@@ -25,14 +25,28 @@ async fn sent(request: RequestBuilder) -> (u16, String, Value) {
 async fn nothing_that_a_foreign_pages_form_can_send_is_taken() {
     let edge = edge().await;
     let body = json!({ "query": CANCEL }).to_string();
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
-        let request = edge.http.post(edge.url("/graphql")).header("content-type", kind).body(body.clone());
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+    ] {
+        let request = edge
+            .http
+            .post(edge.url("/graphql"))
+            .header("content-type", kind)
+            .body(body.clone());
         let (status, _, answer) = sent(request).await;
         assert_eq!(status, 415, "{kind}: {answer}");
     }
     let (status, _, _) = sent(edge.http.post(edge.url("/graphql")).body(body)).await;
     assert_eq!(status, 415);
-    let response = edge.http.get(edge.url("/graphql")).query_pairs(&[("query", CANCEL)]).send().await.unwrap();
+    let response = edge
+        .http
+        .get(edge.url("/graphql"))
+        .query_pairs(&[("query", CANCEL)])
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 405);
     assert_eq!(response.headers()["allow"], "POST");
     edge.stop().await;
@@ -55,11 +69,18 @@ async fn one_request_at_a_time_in_the_agreed_form() {
     }
     let empty = json!({ "query": PRODUCTS, "variables": null, "operationName": null, "extensions": null });
     assert_eq!(sent(post(&edge, &empty)).await.0, 200);
-    let not_json = edge.http.post(edge.url("/graphql")).header("content-type", "application/json").body("{");
+    let not_json = edge
+        .http
+        .post(edge.url("/graphql"))
+        .header("content-type", "application/json")
+        .body("{");
     assert_eq!(sent(not_json).await.0, 400);
     let long = json!({ "query": PRODUCTS, "variables": { "a": "x".repeat(300_000) } });
     assert_eq!(sent(post(&edge, &long)).await.0, 413);
-    let put = edge.http.request(Method::PUT, edge.url("/graphql")).json(&json!({ "query": PRODUCTS }));
+    let put = edge
+        .http
+        .request(Method::PUT, edge.url("/graphql"))
+        .json(&json!({ "query": PRODUCTS }));
     assert_eq!(sent(put).await.0, 405);
     edge.stop().await;
 }
@@ -68,14 +89,20 @@ async fn one_request_at_a_time_in_the_agreed_form() {
 async fn queries_come_by_get_too() {
     let edge = edge().await;
     let request = edge.http.get(edge.url("/graphql")).query_pairs(&[
-        ("query", "query ($n: Int) { products(first: $n) { nodes { id } } }"),
+        (
+            "query",
+            "query ($n: Int) { products(first: $n) { nodes { id } } }",
+        ),
         ("variables", "{\"n\": 3}"),
     ]);
     let (status, kind, answer) = sent(request).await;
     assert_eq!((status, kind.as_str()), (200, "application/json; charset=utf-8"));
     assert_eq!(answer["data"]["products"]["nodes"], json!([]));
     assert_eq!(sent(edge.http.get(edge.url("/graphql"))).await.0, 400);
-    let wrong = edge.http.get(edge.url("/graphql")).query_pairs(&[("query", PRODUCTS), ("variables", "x")]);
+    let wrong = edge
+        .http
+        .get(edge.url("/graphql"))
+        .query_pairs(&[("query", PRODUCTS), ("variables", "x")]);
     assert_eq!(sent(wrong).await.0, 400);
     edge.stop().await;
 }
@@ -91,15 +118,24 @@ async fn the_media_type_is_the_clients_choice_and_decides_the_status() {
     ] {
         let good = sent(post(&edge, &json!({ "query": PRODUCTS })).header("accept", accept)).await;
         assert_eq!((good.0, good.1.as_str()), (200, kind));
-        for wrong in ["{", "{ nothing }", "query a { __typename } query b { __typename }"] {
+        for wrong in [
+            "{",
+            "{ nothing }",
+            "query a { __typename } query b { __typename }",
+        ] {
             let (status, answered, answer) =
                 sent(post(&edge, &json!({ "query": wrong })).header("accept", accept)).await;
-            assert_eq!((status, answered.as_str()), (wrong_status, kind), "{wrong}: {answer}");
+            assert_eq!(
+                (status, answered.as_str()),
+                (wrong_status, kind),
+                "{wrong}: {answer}"
+            );
             assert_eq!(code(&answer), "BAD_USER_INPUT");
             assert!(answer.get("data").is_none(), "{answer}");
         }
         // A field that fails is no malformed request.
-        let partly = sent(post(&edge, &json!({ "query": "{ viewer { id } }" })).header("accept", accept)).await;
+        let partly =
+            sent(post(&edge, &json!({ "query": "{ viewer { id } }" })).header("accept", accept)).await;
         assert_eq!((partly.0, &partly.2["data"]), (200, &json!({ "viewer": null })));
     }
     let picky = post(&edge, &json!({ "query": PRODUCTS })).header("accept", "text/html");
@@ -110,30 +146,52 @@ async fn the_media_type_is_the_clients_choice_and_decides_the_status() {
 #[tokio::test]
 async fn a_request_that_asks_for_too_much_is_refused_before_it_is_carried_out() {
     let edge = edge().await;
-    let aliases: String = (0..21).map(|n| format!("a{n}: products {{ nodes {{ id }} }} ")).collect();
-    let pages: String = (0..9).map(|n| format!("a{n}: id b{n}: sku c{n}: name d{n}: version e{n}: status f{n}: availability ")).collect();
+    let aliases: String = (0..21)
+        .map(|n| format!("a{n}: products {{ nodes {{ id }} }} "))
+        .collect();
+    let pages: String = (0..9)
+        .map(|n| format!("a{n}: id b{n}: sku c{n}: name d{n}: version e{n}: status f{n}: availability "))
+        .collect();
     let costly = format!("{{ products(first: 100) {{ nodes {{ {pages} }} }} }}");
     for query in [format!("{{ {aliases} }}"), costly] {
-        assert_eq!(code(&edge.ask(None, &query, json!({})).await), "COST_EXCEEDED", "{query}");
+        assert_eq!(
+            code(&edge.ask(None, &query, json!({})).await),
+            "COST_EXCEEDED",
+            "{query}"
+        );
     }
     let answer = edge.ask(None, "{ __schema { types { fields { type { ofType { ofType { ofType { ofType { ofType { ofType { ofType { ofType { name } } } } } } } } } } } } }", json!({})).await;
-    assert!(answer["errors"].is_null(), "introspection is not too deep: {answer}");
+    assert!(
+        answer["errors"].is_null(),
+        "introspection is not too deep: {answer}"
+    );
     edge.stop().await;
 }
 
 #[tokio::test]
 async fn the_playground_loads_nothing_from_elsewhere() {
     let edge = edge().await;
-    for page in ["/playground", "/playground/playground.js", "/playground/playground.css"] {
+    for page in [
+        "/playground",
+        "/playground/playground.js",
+        "/playground/playground.css",
+    ] {
         let response = edge.http.get(edge.url(page)).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
         let text = response.text().await.unwrap();
-        assert!(!text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"), "{page}");
+        assert!(
+            !text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"),
+            "{page}"
+        );
     }
     for probe in ["/healthz", "/readyz", "/metrics"] {
-        assert_eq!(edge.http.get(edge.url(probe)).send().await.unwrap().status(), 200, "{probe}");
+        assert_eq!(
+            edge.http.get(edge.url(probe)).send().await.unwrap().status(),
+            200,
+            "{probe}"
+        );
     }
     edge.stop().await;
 }

@@ -21,7 +21,11 @@ impl Client {
     }
 
     async fn with(edge: &Edge, protocol: &'static str, origin: Option<&'static str>) -> Result<Self, u16> {
-        let mut request = edge.url("/graphql/ws").replace("http", "ws").into_client_request().unwrap();
+        let mut request = edge
+            .url("/graphql/ws")
+            .replace("http", "ws")
+            .into_client_request()
+            .unwrap();
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", HeaderValue::from_static(protocol));
         if let Some(origin) = origin {
@@ -48,11 +52,16 @@ impl Client {
 
     async fn follow(&mut self, id: &str, purchase: PurchaseId) {
         let payload = json!({ "query": FOLLOW, "variables": { "id": purchase_id(purchase) } });
-        self.say(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+        self.say(json!({ "type": "subscribe", "id": id, "payload": payload }))
+            .await;
     }
 
     async fn next(&mut self) -> Message {
-        timeout(SOON, self.0.next()).await.expect("the edge answers in time").unwrap().unwrap()
+        timeout(SOON, self.0.next())
+            .await
+            .expect("the edge answers in time")
+            .unwrap()
+            .unwrap()
     }
 
     async fn hear(&mut self) -> Value {
@@ -67,7 +76,10 @@ impl Client {
         let message = self.hear().await;
         assert_eq!(message["type"], "next", "{message}");
         let update = &message["payload"]["data"]["purchaseUpdated"];
-        (update["version"].as_i64().unwrap(), update["state"].as_str().unwrap().to_owned())
+        (
+            update["version"].as_i64().unwrap(),
+            update["state"].as_str().unwrap().to_owned(),
+        )
     }
 
     async fn close_code(&mut self) -> u16 {
@@ -89,12 +101,23 @@ async fn a_purchase_is_followed_from_its_current_state_to_its_end() {
     let edge = edge().await;
     let id = PurchaseId::fresh();
     let told = |version, state| purchase(id, "anna", version, state);
-    answer(&edge.around.purchase_manager, "/purchases", json!({ "purchases": [told(2, "RUNNING")] })).await;
+    answer(
+        &edge.around.purchase_manager,
+        "/purchases",
+        json!({ "purchases": [told(2, "RUNNING")] }),
+    )
+    .await;
     let mut client = Client::initialized(&edge, &edge.customer("anna")).await;
     client.follow("1", id).await;
     assert_eq!(client.update().await, (2, "RUNNING".to_owned()));
     // What is not newer is dropped; each version comes once.
-    for (version, state) in [(1, "PENDING"), (2, "RUNNING"), (3, "RUNNING"), (3, "RUNNING"), (4, "COMPLETED")] {
+    for (version, state) in [
+        (1, "PENDING"),
+        (2, "RUNNING"),
+        (3, "RUNNING"),
+        (3, "RUNNING"),
+        (4, "COMPLETED"),
+    ] {
         edge.publish(PURCHASE_EVENTS, id.0, &told(version, state)).await;
     }
     assert_eq!(client.update().await, (3, "RUNNING".to_owned()));
@@ -130,7 +153,10 @@ async fn another_customers_purchase_cannot_be_followed() {
         refusals.push(client.hear().await["payload"]["errors"].clone());
         assert_eq!(client.hear().await["type"], "complete");
     }
-    assert_eq!(refusals[0][0]["extensions"]["code"], "BAD_USER_INPUT", "{refusals:?}");
+    assert_eq!(
+        refusals[0][0]["extensions"]["code"], "BAD_USER_INPUT",
+        "{refusals:?}"
+    );
     assert_eq!(refusals[0], refusals[1]);
     edge.stop().await;
 }
@@ -151,7 +177,11 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
     twice.say(json!({ "type": "connection_init" })).await;
     assert_eq!(twice.close_code().await, 4429);
 
-    for wrong in [json!({ "type": "shout" }), json!(7), json!({ "type": "subscribe", "id": "1" })] {
+    for wrong in [
+        json!({ "type": "shout" }),
+        json!(7),
+        json!({ "type": "subscribe", "id": "1" }),
+    ] {
         let mut client = Client::initialized(&edge, &token).await;
         client.say(wrong).await;
         assert_eq!(client.close_code().await, 4400);
@@ -163,9 +193,14 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
     same.follow("1", id).await;
     assert_eq!(same.close_code().await, 4409);
 
-    for payload in [json!({ "Authorization": "Bearer nonsense" }), json!({ "authorization": "x" })] {
+    for payload in [
+        json!({ "Authorization": "Bearer nonsense" }),
+        json!({ "authorization": "x" }),
+    ] {
         let mut client = Client::open(&edge).await;
-        client.say(json!({ "type": "connection_init", "payload": payload })).await;
+        client
+            .say(json!({ "type": "connection_init", "payload": payload }))
+            .await;
         assert_eq!(client.close_code().await, 4403);
     }
 
@@ -178,11 +213,16 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
     fine.say(json!({ "type": "complete", "id": "1" })).await;
     fine.follow("1", id).await;
     fine.update().await;
-    fine.say(json!({ "type": "subscribe", "id": "2", "payload": { "query": "{ nothing }" } })).await;
+    fine.say(json!({ "type": "subscribe", "id": "2", "payload": { "query": "{ nothing }" } }))
+        .await;
     let refused = fine.hear().await;
     assert_eq!((&refused["type"], &refused["id"]), (&json!("error"), &json!("2")));
-    fine.say(json!({ "type": "subscribe", "id": "3", "payload": { "query": "{ viewer { name } }" } })).await;
-    assert_eq!(fine.hear().await["payload"]["data"]["viewer"]["name"], "A Customer");
+    fine.say(json!({ "type": "subscribe", "id": "3", "payload": { "query": "{ viewer { name } }" } }))
+        .await;
+    assert_eq!(
+        fine.hear().await["payload"]["data"]["viewer"]["name"],
+        "A Customer"
+    );
     assert_eq!(fine.hear().await, json!({ "id": "3", "type": "complete" }));
     edge.stop().await;
 }
@@ -205,9 +245,16 @@ async fn a_socket_ends_with_its_token_and_with_the_service() {
 #[tokio::test]
 async fn pages_of_other_origins_cannot_open_a_socket() {
     let edge = edge().await;
-    let open = async |origin| Client::with(&edge, "graphql-transport-ws", Some(origin)).await.err();
+    let open = async |origin| {
+        Client::with(&edge, "graphql-transport-ws", Some(origin))
+            .await
+            .err()
+    };
     assert_eq!(open("https://evil.example").await, Some(403));
     assert_eq!(open("https://shop.example").await, None);
-    assert!(Client::with(&edge, "graphql-ws", None).await.is_err(), "only graphql-transport-ws is spoken");
+    assert!(
+        Client::with(&edge, "graphql-ws", None).await.is_err(),
+        "only graphql-transport-ws is spoken"
+    );
     edge.stop().await;
 }
