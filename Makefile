@@ -21,7 +21,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Run every test
 	cargo test --workspace --no-run --quiet
-	cargo run --quiet -p testkit --bin with-postgres -- cargo test --workspace $(ARGS)
+	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test --workspace $(ARGS)
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
 	./scripts/check

@@ -23,7 +23,9 @@ pub const BASIC: &str = "id reference state version total { amount currency } \
 pub const DETAIL: &str = "order { number state } payments { state amount { amount } }";
 
 impl Customer {
-    pub(crate) fn new(http: &str, token: String) -> Self {
+    /// Somebody who presents `token` at the edge at `http`.
+    #[must_use]
+    pub fn new(http: &str, token: String) -> Self {
         Self {
             http: http.to_owned(),
             token,

@@ -10,4 +10,5 @@ mod audit;
 mod commands;
 mod databases;
 mod doctor;
+mod process;
 mod token;

@@ -76,6 +76,8 @@ pub fn options(url: &str, service: &str) -> Result<PgConnectOptions, DatabaseErr
             // Every statement of a service is meant to go by an index. A table that has grown since its last analyze would
             // have the planner read it whole, thousands of times a second.
             ("enable_seqscan", "off"),
+            // Compiling a statement takes hundreds of milliseconds, which pays for reports, not for statements of one.
+            ("jit", "off"),
         ])
         .application_name(&format!("belay {service}")))
 }

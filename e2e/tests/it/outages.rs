@@ -11,7 +11,11 @@ async fn completes_after_an_outage_of(service: &str) {
         .someone("ada", "admin")
         .create_product("Rope 60 m", "15.00", 10)
         .await;
-    world.system().stop_service(service).await.unwrap();
+    world
+        .system()
+        .stop_service(service)
+        .await
+        .expect("the service stops");
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     // Everything that can be done without the service is done: then the purchase waits.
     eventually("nothing is left to be sent", PATIENCE, async || {
@@ -23,7 +27,11 @@ async fn completes_after_an_outage_of(service: &str) {
         sent.then_some(())
     })
     .await;
-    world.system().start_service(service).await.unwrap();
+    world
+        .system()
+        .start_service(service)
+        .await
+        .expect("the service starts");
     assert_eq!(alice.ended(&id).await["state"], "COMPLETED");
     world.audit_is_clean().await;
 }

@@ -1,5 +1,11 @@
 //! Tests of purchase-manager: the saga as scripts (pure), and the orchestrator on real PostgreSQL.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests look into the tables as they need"
+)]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 mod orchestrator;
 mod purchase;
 mod saga_script;

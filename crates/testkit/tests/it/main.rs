@@ -10,7 +10,6 @@ mod database;
 mod messages;
 mod server;
 mod wait;
-mod with_postgres;
 
 use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 

@@ -12,7 +12,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use testkit::server::{PrivateServer, VARIABLE};
+use test_postgres::{PrivateServer, VARIABLE};
 use tokio::{
     process::{Child, Command},
     signal::unix::{SignalKind, signal},
