@@ -117,6 +117,14 @@ pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap
     Ok(urls)
 }
 
+/// Has the server write out what it holds in memory. Failing changes nothing but how long the next stop takes.
+pub async fn checkpoint(admin_url: String) {
+    let Ok(mut admin) = PgConnection::connect(&admin_url).await else { return };
+    if let Err(error) = execute(&mut admin, "checkpoint").await {
+        tracing::debug!("no checkpoint: {error}");
+    }
+}
+
 async fn make_role(admin: &mut PgConnection, role: &str, password: &str) -> Result<(), sqlx::Error> {
     if !exists(admin, &format!("select from pg_roles where rolname = '{role}'")).await? {
         execute(admin, &format!("create role {role}")).await?;

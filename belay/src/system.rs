@@ -18,13 +18,19 @@ use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::{data_dir::SystemInfo, provision::provision};
+use crate::{
+    data_dir::SystemInfo,
+    provision::{checkpoint, provision},
+};
 
 /// The audience of the embedded issuer's tokens.
 pub const AUDIENCE: &str = "belay";
 
 /// Longest wait for the parts that stop after the services.
 const PART_STOP: Duration = Duration::from_secs(3);
+
+/// What PostgreSQL has to write when it is stopped is what came since its last checkpoint: often enough that Ctrl-C stays quick.
+const CHECKPOINT_EVERY: &str = "60s";
 
 /// What the system runs on. What is none is embedded.
 #[derive(Debug, Clone)]
@@ -285,11 +291,19 @@ async fn start_parts(
     let admin_url = match &options.database_url {
         Some(url) => url.clone(),
         None => {
-            let postgres = Postgres::start(PostgresOptions::new(&options.postgres_dir)).await?;
+            let postgres = Postgres::start(PostgresOptions {
+                settings: vec![("checkpoint_timeout".to_owned(), CHECKPOINT_EVERY.to_owned())],
+                ..PostgresOptions::new(&options.postgres_dir)
+            })
+            .await?;
             parts.postgres.insert(postgres).url("postgres")
         }
     };
     let databases = provision(&admin_url, &options.database_prefix).await?;
+    if parts.postgres.is_some() {
+        // New databases are written out now, beside the start, rather than when somebody waits for the stop.
+        tokio::spawn(checkpoint(admin_url));
+    }
     let kafka = match &options.kafka {
         Some(bootstrap) => bootstrap.clone(),
         None => {
