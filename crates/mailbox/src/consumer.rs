@@ -25,12 +25,16 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    Codec, Fault, KafkaSettings, Outbox, Outgoing, Received, inbox,
+    Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
+    closing::Closing,
+    inbox,
     parked::{Cause, park_received},
 };
 
 /// Messages in one transaction at most. Beyond some hundreds the cost of a commit is spread thin enough.
 const BATCH_MESSAGES: usize = 500;
+/// How long the end of the service waits for the group to be left.
+pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// First pause after a transient fault; doubled up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -100,10 +104,11 @@ impl<H: Handler> Consumer<H> {
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let context = Assignments::default();
         let generation = context.generation.clone();
-        let consumer: StreamConsumer<Assignments> = self
-            .kafka
-            .group_consumer(&self.group)
-            .create_with_context(context)?;
+        let consumer: Closing<StreamConsumer<Assignments>> = Closing::new(
+            self.kafka
+                .group_consumer(&self.group)
+                .create_with_context(context)?,
+        );
         consumer.subscribe(&self.topics)?;
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
@@ -138,12 +143,12 @@ impl<H: Handler> Consumer<H> {
             }
             store_offsets(&consumer, &batch);
         }
-        // Closing waits for the broker; a blocking thread may.
-        let closed = tokio::task::spawn_blocking(move || {
-            let _ = consumer.commit_consumer_state(CommitMode::Sync);
-            drop(consumer);
-        });
-        let _ = tokio::time::timeout(Duration::from_secs(3), closed).await;
+        consumer
+            .close(CLOSE_LIMIT, |consumer| {
+                // What is not committed is delivered again, and known by the inbox.
+                let _ = consumer.commit_consumer_state(CommitMode::Sync);
+            })
+            .await;
         Ok(())
     }
 

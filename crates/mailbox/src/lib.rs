@@ -23,6 +23,7 @@
 //! business transaction; no network call inside a transaction; no message is dropped without a row in `parked`.
 
 pub mod barrier;
+mod closing;
 pub mod codec;
 pub mod consumer;
 pub mod fault;

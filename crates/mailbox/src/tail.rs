@@ -2,15 +2,21 @@
 //!
 //! What is missed while the process is away is missed: a tail feeds live subscribers, who begin with the current state.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{Consumer as _, StreamConsumer},
+    error::KafkaError,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Codec, KafkaSettings, Received, consumer::open};
+use crate::{Codec, KafkaSettings, Received, closing::Closing, consumer::open};
+
+/// How long the broker may take to say what partitions there are.
+const METADATA_LIMIT: Duration = Duration::from_secs(2);
+/// Pause before the topic is looked for again.
+const ASSIGN_PAUSE: Duration = Duration::from_millis(300);
 
 /// Reads the ends of a topic.
 #[derive(Debug)]
@@ -43,10 +49,10 @@ impl Tail {
         shutdown: CancellationToken,
         each: impl Fn(Received) + Send + Sync,
     ) -> anyhow::Result<()> {
-        let consumer: StreamConsumer = self.kafka.tail_consumer(&self.name).create()?;
-        let Some(consumer) = self.assign(consumer, &shutdown).await else {
+        let consumer = Arc::new(Closing::new(self.kafka.tail_consumer(&self.name).create()?));
+        if !self.assign(&consumer, &shutdown).await {
             return Ok(());
-        };
+        }
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let message = tokio::select! {
@@ -64,40 +70,37 @@ impl Tail {
                 }
             }
         }
-        let _ = tokio::task::spawn_blocking(move || drop(consumer)).await;
         Ok(())
     }
 
-    /// Assigns every partition, once the topic is known. `None` at shutdown.
-    async fn assign(&self, consumer: StreamConsumer, shutdown: &CancellationToken) -> Option<StreamConsumer> {
+    /// Assigns every partition, once the topic is known. False at shutdown.
+    async fn assign(&self, consumer: &Arc<Closing<StreamConsumer>>, shutdown: &CancellationToken) -> bool {
         let topic = self.topic;
-        let mut consumer = consumer;
-        loop {
-            let asked = tokio::task::spawn_blocking(move || {
-                let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(2));
-                let partitions = metadata.map(|m| m.topics().first().map_or(0, |t| t.partitions().len()));
-                (consumer, partitions)
+        while !shutdown.is_cancelled() {
+            let asked = consumer.clone();
+            let partitions = tokio::task::spawn_blocking(move || {
+                let metadata = asked.fetch_metadata(Some(topic), METADATA_LIMIT)?;
+                Ok::<_, KafkaError>(metadata.topics().first().map_or(0, |t| t.partitions().len()))
             });
-            let (back, partitions) = asked.await.expect("asking for metadata does not panic");
-            consumer = back;
-            match partitions {
-                Ok(count) if count > 0 => {
-                    let mut list = TopicPartitionList::new();
-                    for partition in 0..i32::try_from(count).unwrap_or(i32::MAX) {
-                        list.add_partition_offset(topic, partition, Offset::End).ok()?;
-                    }
-                    if consumer.assign(&list).is_ok() {
-                        return Some(consumer);
-                    }
-                }
+            match partitions.await.expect("asking for metadata does not panic") {
+                Ok(count) if count > 0 && assign_all(consumer, topic, count).is_ok() => return true,
                 Ok(_) => tracing::debug!(topic, "the topic is not there yet"),
                 Err(error) => tracing::debug!(topic, "the broker is away: {error}"),
             }
             // Cancel-safe: nothing is under way while it waits.
             tokio::select! {
-                () = shutdown.cancelled() => return None,
-                () = tokio::time::sleep(Duration::from_millis(300)) => {}
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(ASSIGN_PAUSE) => {}
             }
         }
+        false
     }
+}
+
+fn assign_all(consumer: &StreamConsumer, topic: &str, partitions: usize) -> Result<(), KafkaError> {
+    let mut list = TopicPartitionList::new();
+    for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
+        list.add_partition_offset(topic, partition, Offset::End)?;
+    }
+    consumer.assign(&list)
 }
