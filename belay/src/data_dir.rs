@@ -3,6 +3,7 @@
 //! | entry | holds |
 //! |---|---|
 //! | `belay.json` | the format of the directory |
+//! | `lock` | held by the process that runs on the directory |
 //! | `running.json` | addresses of the running system, readable by its owner only |
 //! | `postgres/` | the private PostgreSQL |
 //! | `issuer/` | the signing key of the development token issuer |
@@ -14,10 +15,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use serde::{Deserialize, Serialize};
 
 /// The format that this program writes. Raised when an older program could not read the directory.
 const FORMAT: u32 = 1;
+
+/// How often the directory is asked for before it counts as held by a system.
+const HOLD_TRIES: usize = 1000;
 
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +49,9 @@ pub enum DataDirError {
         found: u32,
     },
     /// One of the files is not what it should be.
-    #[error("{path} is damaged ({reason}): start anew with `belay up --fresh`, which deletes all data in it")]
+    #[error(
+        "{path} is damaged ({reason}): nothing but this file is lost. Delete it, and start the system again"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -55,14 +65,10 @@ pub enum DataDirError {
         path: PathBuf,
     },
     /// Something else runs on it.
-    #[error(
-        "a system is running on {path} already (process {pid}): stop it, or use another directory with --data"
-    )]
+    #[error("a system is running on {path} already: stop it, or use another directory with --data")]
     Running {
         /// The directory.
         path: PathBuf,
-        /// Its process.
-        pid: u32,
     },
 }
 
@@ -90,6 +96,12 @@ pub struct SystemInfo {
 #[derive(Serialize, Deserialize)]
 struct Format {
     format: u32,
+}
+
+/// The directory belongs to this process as long as this lives.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Flock<fs::File>,
 }
 
 /// A data directory of a format that this program knows.
@@ -140,7 +152,7 @@ impl DataDir {
     /// The running system.
     ///
     /// # Errors
-    /// [`DataDirError::NotRunning`] when there is none, also when its process is gone.
+    /// [`DataDirError::NotRunning`] when there is none: no announcement, or nobody holds the directory any more.
     pub fn system(&self) -> Result<SystemInfo, DataDirError> {
         let not_running = || DataDirError::NotRunning {
             path: self.path.clone(),
@@ -152,27 +164,51 @@ impl DataDir {
         };
         let info: SystemInfo =
             serde_json::from_slice(&text).map_err(|error| damaged(&self.running_file(), &error))?;
-        if is_alive(info.pid) {
+        if self.is_held()? {
             Ok(info)
         } else {
             Err(not_running())
         }
     }
 
-    /// Refuses a directory on which a system runs.
+    /// Holds the directory for this process, until what is returned is dropped or the process ends by whatever means.
     ///
     /// # Errors
-    /// [`DataDirError::Running`], and those of [`DataDir::system`] but for `NotRunning`.
-    pub fn refuse_running(&self) -> Result<(), DataDirError> {
-        match self.system() {
-            Ok(info) if info.pid == std::process::id() => Ok(()),
-            Ok(info) => Err(DataDirError::Running {
-                path: self.path.clone(),
-                pid: info.pid,
-            }),
-            Err(DataDirError::NotRunning { .. }) => Ok(()),
-            Err(error) => Err(error),
+    /// [`DataDirError::Running`] when another process holds it.
+    pub fn hold(&self) -> Result<Hold, DataDirError> {
+        let mut file = self.lock_file()?;
+        for _ in 0..HOLD_TRIES {
+            file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Hold { _lock: lock }),
+                Err((file, Errno::EWOULDBLOCK)) => file,
+                Err((_, errno)) => return Err(io_error(&self.lock_path(), errno.into())),
+            };
+            // Somebody may just be asking whether the directory is held, which takes some microseconds.
+            std::thread::yield_now();
         }
+        Err(DataDirError::Running {
+            path: self.path.clone(),
+        })
+    }
+
+    /// Whether a process holds the directory. Asking disturbs nobody: a shared lock is taken and given back.
+    fn is_held(&self) -> Result<bool, DataDirError> {
+        match Flock::lock(self.lock_file()?, FlockArg::LockSharedNonblock) {
+            Ok(_) => Ok(false),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(true),
+            Err((_, errno)) => Err(io_error(&self.lock_path(), errno.into())),
+        }
+    }
+
+    fn lock_file(&self) -> Result<fs::File, DataDirError> {
+        let path = self.lock_path();
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(0o600);
+        options.open(&path).map_err(|source| io_error(&path, source))
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.path.join("lock")
     }
 
     /// Says where the system is found.
@@ -242,16 +278,9 @@ impl DataDir {
             .open(&partial)
             .map_err(failed)?;
         io::Write::write_all(&mut target, &text).map_err(failed)?;
+        // The name is given to a file that is wholly on the disk.
+        target.sync_all().map_err(failed)?;
         fs::rename(&partial, file).map_err(failed)
-    }
-}
-
-/// Whether a process of that id exists. One of another user's counts.
-fn is_alive(pid: u32) -> bool {
-    let Ok(pid) = i32::try_from(pid) else { return false };
-    match nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None) {
-        Ok(()) | Err(nix::errno::Errno::EPERM) => true,
-        Err(_) => false,
     }
 }
 

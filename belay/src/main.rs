@@ -25,7 +25,10 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let program = Program::parse();
-    host::telemetry::init(host::telemetry::LogFormat::Text, "warn,librdkafka=error");
+    host::telemetry::init(
+        host::telemetry::LogFormat::Text,
+        "warn,librdkafka=off,rdkafka=off",
+    );
     let result = match program.command {
         Command::Up(args) => up::run(args).await,
         Command::Token(args) => token::run(args).await,

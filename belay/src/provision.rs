@@ -89,7 +89,7 @@ pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap
     let mut made: Vec<&str> = Vec::new();
     for place in &PLACES {
         let database = format!("{prefix}{}", place.database);
-        let password = password(admin_url, place.role);
+        let password = host::database::derived_password(admin_url, place.role);
         make_role(&mut admin, place.role, &password)
             .await
             .with_context(|| {
@@ -119,7 +119,9 @@ pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap
 
 /// Has the server write out what it holds in memory. Failing changes nothing but how long the next stop takes.
 pub async fn checkpoint(admin_url: String) {
-    let Ok(mut admin) = PgConnection::connect(&admin_url).await else { return };
+    let Ok(mut admin) = PgConnection::connect(&admin_url).await else {
+        return;
+    };
     if let Err(error) = execute(&mut admin, "checkpoint").await {
         tracing::debug!("no checkpoint: {error}");
     }
@@ -193,12 +195,4 @@ async fn execute(connection: &mut PgConnection, statement: &str) -> Result<(), s
     let statement = sqlx::query(AssertSqlSafe(statement.to_owned()));
     statement.execute(connection).await?;
     Ok(())
-}
-
-/// Hexadecimal, so it needs no quoting anywhere.
-fn password(admin_url: &str, role: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let options = admin_url.split('@').next().unwrap_or_default();
-    let digest = Sha256::digest(format!("{role} {options}"));
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

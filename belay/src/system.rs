@@ -14,6 +14,7 @@ use embedded::{
     registry::Registry,
 };
 use host::Running;
+use mailbox::KafkaSettings;
 use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +29,9 @@ pub const AUDIENCE: &str = "belay";
 
 /// Longest wait for the parts that stop after the services.
 const PART_STOP: Duration = Duration::from_secs(3);
+
+/// How long a part that is given may take to answer at the start.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What PostgreSQL has to write when it is stopped is what came since its last checkpoint: often enough that Ctrl-C stays quick.
 const CHECKPOINT_EVERY: &str = "60s";
@@ -305,7 +309,10 @@ async fn start_parts(
         tokio::spawn(checkpoint(admin_url));
     }
     let kafka = match &options.kafka {
-        Some(bootstrap) => bootstrap.clone(),
+        Some(bootstrap) => {
+            probe_kafka(bootstrap, &options.kafka_properties).await?;
+            bootstrap.clone()
+        }
         None => {
             let declared: Vec<(&str, i32)> = topics::TOPICS.iter().map(|t| (t.name, t.partitions)).collect();
             let broker = Broker::start(&declared).context("the embedded broker does not start")?;
@@ -313,7 +320,10 @@ async fn start_parts(
         }
     };
     let registry = match &options.registry {
-        Some(url) => url.clone(),
+        Some(url) => {
+            probe_registry(url).await?;
+            url.clone()
+        }
         None => {
             let pool = PgPoolOptions::new()
                 .max_connections(3)
@@ -339,6 +349,39 @@ async fn start_parts(
         issuer,
         audience: options.audience.clone(),
         services: BTreeMap::new(),
+    })
+}
+
+/// A service waits for a broker that is away. Whoever starts a system by hand wants to know at once.
+async fn probe_kafka(bootstrap: &str, properties: &[String]) -> anyhow::Result<()> {
+    let properties = properties.iter().filter_map(|p| p.split_once('='));
+    let settings = KafkaSettings {
+        bootstrap: bootstrap.to_owned(),
+        fetch_wait_ms: 500,
+        properties: properties
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+    };
+    tokio::task::spawn_blocking(move || settings.probe(PROBE_LIMIT))
+        .await?
+        .with_context(|| {
+            format!(
+                "Kafka at {bootstrap} does not answer: start it, or leave --kafka out for the embedded broker"
+            )
+        })
+}
+
+/// The same for a schema registry.
+async fn probe_registry(url: &str) -> anyhow::Result<()> {
+    let client = reqwest::Client::builder().timeout(PROBE_LIMIT).build()?;
+    let subjects = format!("{}/subjects", url.trim_end_matches('/'));
+    let answer = client
+        .get(&subjects)
+        .send()
+        .await
+        .and_then(reqwest::Response::error_for_status);
+    answer.map(|_| ()).with_context(|| {
+        format!("the schema registry at {url} does not answer: start it, or leave --registry out for the embedded one")
     })
 }
 

@@ -57,7 +57,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     // Listened for from here on, so that a signal during the start is not lost.
     let mut stop = tokio::spawn(host::program::stop_signal());
     let data = DataDir::create(&args.data)?;
-    data.refuse_running()?;
+    // Held until the end of this function: a second `belay up` on the same data is refused.
+    let _hold = data.hold()?;
     if args.fresh {
         erase(&data).await?;
     }

@@ -102,13 +102,34 @@ fn view(
     record.view(orchestrator.definitions().of(i32::from(version))?)
 }
 
+/// A cancellation and the submission that it meets may insert the same saga at once. The loser of that race finds the
+/// winner's row at its next try, so a second one is enough but for further races.
+const CANCEL_TRIES: usize = 4;
+
 async fn cancel(
     State(orchestrator): State<Arc<Orchestrator>>,
     Path(id): Path<Uuid>,
     Json(body): Json<CancelPurchase>,
 ) -> Result<Response, Failure> {
+    let mut tries = 1;
+    loop {
+        match try_cancel(&orchestrator, id, &body).await {
+            Err(Failure::Fault(fault)) if fault.is_transient() && tries < CANCEL_TRIES => {
+                tracing::debug!(purchase.id = %id, "a cancellation is tried again: {fault}");
+                tries += 1;
+            }
+            settled => return settled,
+        }
+    }
+}
+
+async fn try_cancel(
+    orchestrator: &Orchestrator,
+    id: Uuid,
+    body: &CancelPurchase,
+) -> Result<Response, Failure> {
     let scope = format!("cancel-purchase:{id}:{}", body.customer_id);
-    let hash = request::hash(&body).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
+    let hash = request::hash(body).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
     let mut tx = orchestrator.pool().begin().await.map_err(Fault::from)?;
     match request::claim(&mut tx, &scope, body.idempotency_key, &hash)
         .await
@@ -136,7 +157,7 @@ async fn cancel(
         cause: None,
     };
     let worked = orchestrator.work(&mut tx, vec![event]).await?;
-    let response = answer(&orchestrator, id, &worked)?;
+    let response = answer(orchestrator, id, &worked)?;
     request::answer(&mut tx, &scope, body.idempotency_key, &response)
         .await
         .map_err(Fault::from)?;

@@ -73,8 +73,11 @@ fn a_directory_on_which_nothing_runs_is_told() {
 fn a_system_that_is_gone_is_told() {
     let data = tempfile::tempdir().unwrap();
     fs::write(data.path().join("belay.json"), r#"{"format":1}"#).unwrap();
-    // No process has this id: it is above Linux's and macOS's largest.
-    let system = r#"{"pid":99999999,"http":"http://127.0.0.1:1","databases":{},"kafka":"","registry":"","issuer":"","audience":"","services":{}}"#;
+    // The process exists, but is another one: ids are used again.
+    let pid = std::process::id();
+    let system = format!(
+        r#"{{"pid":{pid},"http":"http://127.0.0.1:1","databases":{{}},"kafka":"","registry":"","issuer":"","audience":"","services":{{}}}}"#
+    );
     fs::write(data.path().join("running.json"), system).unwrap();
     expect_refusal(data.path(), "no system is running on");
 }

@@ -121,6 +121,8 @@ async fn a_system_that_is_killed_in_the_middle_finishes_what_was_open() {
         ids.push(alice.submit(&[(&rope, 1)], method).await);
     }
     up.end(Signal::SIGKILL).await;
+    // What a power cut may leave of a file that says only where the system was.
+    std::fs::write(up.data.join("running.json"), "").unwrap();
     up.again().await;
     let alice = up.someone("alice", "customer");
     for (n, id) in ids.iter().enumerate() {
@@ -160,4 +162,18 @@ fn a_taken_address_is_an_error_that_names_the_flag() {
     assert!(!output.status.success());
     let words = String::from_utf8_lossy(&output.stderr);
     assert!(words.contains(&address) && words.contains("--http"), "{words}");
+}
+
+#[test]
+fn a_given_part_that_does_not_answer_is_an_error_that_names_the_flag() {
+    for (flag, address) in [("--kafka", "127.0.0.1:1"), ("--registry", "http://127.0.0.1:1")] {
+        let directory = directory();
+        let output = belay(&directory.path().join("data"))
+            .args(["up", "--http", "127.0.0.1:0", flag, address])
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(words.contains(address) && words.contains(flag), "{words}");
+    }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use belay::data_dir::{DataDir, SystemInfo};
+use belay::data_dir::{DataDir, Hold, SystemInfo};
 use embedded::issuer::Issuer;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -21,8 +21,9 @@ async fn issuer(directory: &Path) -> Issuer {
     .unwrap()
 }
 
-/// Says that a system runs here which trusts this issuer.
-fn announce(dir: &DataDir, issuer: &str) {
+/// Says that a system runs here which trusts this issuer, for as long as what is returned lives.
+fn announce(dir: &DataDir, issuer: &str) -> Hold {
+    let hold = dir.hold().unwrap();
     dir.announce(&SystemInfo {
         pid: std::process::id(),
         http: "http://127.0.0.1:1".to_owned(),
@@ -34,6 +35,7 @@ fn announce(dir: &DataDir, issuer: &str) {
         services: BTreeMap::new(),
     })
     .unwrap();
+    hold
 }
 
 fn mint(dir: &DataDir, line: &str) -> std::process::Output {
@@ -50,7 +52,7 @@ async fn a_token_is_alone_on_standard_output() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = DataDir::create(temporary.path()).unwrap();
     let issuer = issuer(&dir.issuer()).await;
-    announce(&dir, issuer.url());
+    let _running = announce(&dir, issuer.url());
     let output = mint(&dir, "--role operator --subject olga --lifetime-seconds 60");
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stderr(&output), "");
@@ -74,7 +76,7 @@ async fn a_token_of_another_issuer_than_the_systems_is_not_minted() {
     let temporary = tempfile::tempdir().unwrap();
     let dir = DataDir::create(&temporary.path().join("data")).unwrap();
     let real = issuer(&temporary.path().join("real")).await;
-    announce(&dir, real.url());
+    let _running = announce(&dir, real.url());
     let output = mint(&dir, "--role admin --subject ada");
     assert_eq!(output.status.code(), Some(1));
     assert!(

@@ -47,6 +47,7 @@ pub(crate) fn place<T>(after: Option<&str>, read: impl Fn(&str) -> Option<T>) ->
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
     let place = bytes
         .and_then(|bytes| String::from_utf8(bytes).ok())
+        .filter(|text| !text.contains('\0'))
         .and_then(|text| read(&text));
     match place {
         Some(place) => Ok(Some(place)),

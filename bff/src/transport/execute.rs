@@ -57,6 +57,12 @@ pub(crate) struct Caller {
 /// Parses a request, checks its limits, and finds the operation that is meant.
 pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
     let variables = asked.variables.map_or(Json::Null, Json::Object);
+    if holds_nul(&variables) || asked.query.contains('\0') || asked.query.contains("\\u0000") {
+        return Err(error_with(
+            Code::BadUserInput,
+            "The request holds the character U+0000, which no text here may hold: remove it.",
+        ));
+    }
     let mut request = Request::new(asked.query).variables(async_graphql::Variables::from_json(variables));
     if let Some(name) = asked.operation_name.filter(|name| !name.is_empty()) {
         request = request.operation_name(name);
@@ -96,6 +102,18 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
             Code::BadUserInput,
             "`operationName` must name one of the document's operations, and may be left out only if it has just one.",
         )),
+    }
+}
+
+/// PostgreSQL's text cannot hold this one character, so it is refused before anything is done.
+fn holds_nul(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(values) => values.iter().any(holds_nul),
+        Json::Object(fields) => fields
+            .iter()
+            .any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
     }
 }
 

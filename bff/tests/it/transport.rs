@@ -208,3 +208,19 @@ impl QueryPairs for RequestBuilder {
         RequestBuilder::from_parts(client, request)
     }
 }
+
+#[tokio::test]
+async fn a_character_that_no_text_can_hold_is_refused_before_anything_is_done() {
+    let edge = edge().await;
+    let search = "query($text: String) { products(filter: { text: $text }) { nodes { id } } }";
+    let cursor = "{ products(after: \"MQA\") { nodes { id } } }";
+    for body in [
+        json!({ "query": search, "variables": { "text": "rope\0" } }),
+        json!({ "query": "{ product(sku: \"a\\u0000\") { id } }" }),
+        json!({ "query": cursor }),
+    ] {
+        let (_, _, answer) = sent(post(&edge, &body)).await;
+        assert_eq!(code(&answer), "BAD_USER_INPUT", "{body}: {answer}");
+    }
+    edge.stop().await;
+}

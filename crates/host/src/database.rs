@@ -2,6 +2,7 @@
 
 use std::{str::FromStr, time::Duration};
 
+use sha2::{Digest, Sha256};
 use sqlx::{
     AssertSqlSafe, PgPool,
     migrate::Migrator,
@@ -86,6 +87,15 @@ pub fn options(url: &str, service: &str) -> Result<PgConnectOptions, DatabaseErr
 #[must_use]
 pub fn schema(service: &str) -> String {
     service.replace('-', "_")
+}
+
+/// The password of a role where nobody has given it one: a function of the administrator's credentials, so that nothing has
+/// to be kept, and whoever administers the server comes to the same. Hexadecimal, so it needs no quoting anywhere.
+#[must_use]
+pub fn derived_password(admin_url: &str, role: &str) -> String {
+    let credentials = admin_url.split('@').next().unwrap_or_default();
+    let digest = Sha256::digest(format!("{role} {credentials}"));
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Connects, waits for a server that is away, and brings the service's tables up to date.

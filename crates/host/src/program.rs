@@ -15,7 +15,7 @@ where
     F: Future<Output = anyhow::Result<Running>>,
 {
     let config = C::parse();
-    telemetry::init(telemetry::LogFormat::Json, "info,librdkafka=error");
+    telemetry::init(telemetry::LogFormat::Json, "info,librdkafka=off,rdkafka=off");
     let shutdown = CancellationToken::new();
     let signalled = shutdown.clone();
     tokio::spawn(async move {

@@ -33,6 +33,8 @@ use crate::{
 
 /// Messages in one transaction at most. Beyond some hundreds the cost of a commit is spread thin enough.
 const BATCH_MESSAGES: usize = 500;
+/// Between two complaints about a broker that is away.
+const COMPLAINT: Duration = Duration::from_secs(10);
 /// How long the end of the service waits for the group to be left.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// First pause after a transient fault; doubled up to [`LONGEST_PAUSE`].
@@ -110,6 +112,7 @@ impl<H: Handler> Consumer<H> {
                 .create_with_context(context)?,
         );
         consumer.subscribe(&self.topics)?;
+        let mut complained = None;
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let first = tokio::select! {
@@ -119,7 +122,10 @@ impl<H: Handler> Consumer<H> {
             let first = match first {
                 Ok(message) => message.detach(),
                 Err(error) => {
-                    tracing::debug!(group = %self.group, "the broker is away or not ready: {error}");
+                    if complained.is_none_or(|at: tokio::time::Instant| at.elapsed() > COMPLAINT) {
+                        tracing::warn!(group = %self.group, "the broker is away or not ready, which is waited out: {error}");
+                        complained = Some(tokio::time::Instant::now());
+                    }
                     pause(FIRST_PAUSE, &shutdown).await;
                     continue;
                 }

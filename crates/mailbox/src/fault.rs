@@ -9,10 +9,10 @@ use std::borrow::Cow;
 pub enum Fault {
     /// The same batch may succeed later: the database or the registry is away, a lock was lost, a race was lost.
     #[error("{0:#}")]
-    Transient(#[source] anyhow::Error),
+    Transient(anyhow::Error),
     /// The same message will fail in the same way, whenever it is tried.
     #[error("{0:#}")]
-    Deterministic(#[source] anyhow::Error),
+    Deterministic(anyhow::Error),
 }
 
 impl Fault {

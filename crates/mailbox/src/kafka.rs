@@ -1,6 +1,12 @@
 //! Client settings: what every producer and consumer of ours has in common, and why.
 
-use rdkafka::ClientConfig;
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
+};
 
 /// How to reach the broker.
 #[derive(Debug, Clone)]
@@ -24,6 +30,17 @@ impl KafkaSettings {
             fetch_wait_ms: (self.fetch_wait_ms * 20).min(500).max(self.fetch_wait_ms),
             ..self.clone()
         }
+    }
+
+    /// Asks the broker for its metadata, to know early whether it is there. Blocks for up to `limit`.
+    ///
+    /// # Errors
+    /// When it does not answer, or the settings are not librdkafka's.
+    pub fn probe(&self, limit: Duration) -> Result<(), KafkaError> {
+        let consumer: BaseConsumer = self.tail_consumer("belay.probe").create()?;
+        let answer = consumer.fetch_metadata(None, limit).map(|_| ());
+        drop(crate::closing::Closing::new(consumer));
+        answer
     }
 
     fn base(&self) -> ClientConfig {

@@ -6,7 +6,7 @@
 
 use std::{str::FromStr, time::Duration};
 
-use host::database::schema;
+use host::database::{derived_password, schema};
 use sha2::{Digest, Sha256};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, PgConnection, PgPool,
@@ -228,7 +228,10 @@ async fn create_role(admin: &mut PgConnection, server: &'static str, service: &'
     .await;
     execute(
         admin,
-        format!("alter role {role} login password '{}'", password(server)),
+        format!(
+            "alter role {role} login password '{}'",
+            derived_password(server, &role)
+        ),
     )
     .await;
 }
@@ -260,15 +263,6 @@ async fn prepare(server: &'static str, database: &str, service: &'static str, mi
     }
 }
 
-/// The password of every service's role: a function of the superuser's, so that all test programs know it and nothing
-/// is written down.
-fn password(server: &str) -> String {
-    Sha256::digest(server)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
 fn admin_options(server: &str, database: &str) -> PgConnectOptions {
     PgConnectOptions::from_str(server)
         .unwrap_or_else(|error| {
@@ -283,7 +277,7 @@ fn admin_options(server: &str, database: &str) -> PgConnectOptions {
 fn service_options(server: &str, database: &str, service: &str) -> PgConnectOptions {
     admin_options(server, database)
         .username(&role(service))
-        .password(&password(server))
+        .password(&derived_password(server, &role(service)))
 }
 
 fn pool(server: &str, database: &str, service: &str) -> PgPool {

@@ -377,3 +377,41 @@ async fn a_submission_that_does_not_add_up_is_a_fault_that_parks_it() {
     let fault = bench.handle(&[bench.submit(&purchase).await]).await.unwrap_err();
     assert!(fault.to_string().contains("add up"), "{fault}");
 }
+
+/// Every request is served like a real one: through the routes.
+async fn post_cancel(bench: &Bench, purchase: &SubmitPurchase) -> axum::http::StatusCode {
+    use tower::ServiceExt;
+    let body = contracts::http::CancelPurchase {
+        idempotency_key: contracts::ids::fresh(),
+        customer_id: purchase.customer_id.clone(),
+        reason: None,
+    };
+    let request = axum::http::Request::post(format!("/purchases/{}/cancel", purchase.purchase_id))
+        .header("content-type", "application/json")
+        .body(axum::body::Body::from(serde_json::to_vec(&body).unwrap()))
+        .unwrap();
+    let routes = purchase_manager::http::routes(bench.orchestrator.clone());
+    routes.oneshot(request).await.unwrap().status()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_that_races_with_its_submission_is_answered_and_wins_or_finds_it() {
+    let bench = bench().await;
+    for _ in 0..30 {
+        let purchase = tents();
+        let message = [bench.submit(&purchase).await];
+        let submit = async {
+            // As the consumer does: a lost race is repeated.
+            loop {
+                match bench.handle(&message).await {
+                    Ok(_) => return,
+                    Err(fault) => assert!(fault.is_transient(), "{fault}"),
+                }
+            }
+        };
+        let (status, ()) = tokio::join!(post_cancel(&bench, &purchase), submit);
+        assert_eq!(status, axum::http::StatusCode::OK);
+    }
+    let turned_back = "select count(*) from saga where standing in ('CANCELLED', 'COMPENSATING')";
+    assert_eq!(bench.count(turned_back).await, 30);
+}
