@@ -16,12 +16,10 @@ setup: ## Install what the build and the tests need from the system (compiler, P
 	@./scripts/setup
 
 up: setup ## Run the whole system on this machine until Ctrl-C
-	cargo build --quiet -p belay
-	@exec ./target/debug/belay up $(ARGS)
+	@exec cargo run --quiet -p belay -- up $(ARGS)
 
-test: setup ## Run every test
-	cargo test --workspace --no-run --quiet
-	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test --workspace $(ARGS)
+test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
+	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
 	./scripts/check
