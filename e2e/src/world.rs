@@ -35,7 +35,7 @@ impl World {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             database_url: Some(testkit::server::url().await.to_owned()),
             database_prefix: format!("e2e_{}_", &contracts::ids::fresh().simple().to_string()[16..]),
-            database_connections: 4,
+            database_connections: 8,
             kafka: None,
             kafka_properties: Vec::new(),
             registry: None,

@@ -12,7 +12,7 @@ async fn fifty_buyers_for_the_last_ten_units_get_exactly_ten() {
         let rope = rope.clone();
         async move {
             let id = buyer.submit(&[(&rope, 1)], "tok_ok").await;
-            buyer.ended(&id).await
+            buyer.followed(&id).await
         }
     });
     let ended = futures::future::join_all(buyers).await;
