@@ -69,18 +69,38 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         system = System::start(options) => system?,
         _ = &mut stop => return Ok(ExitCode::SUCCESS),
     };
-    data.announce(system.info())?;
-    greet(&data, system.info(), started.elapsed()).await?;
-    // Both arms only wait.
-    let failure = tokio::select! {
-        _ = &mut stop => None,
-        error = system.failed() => Some(error),
-    };
+    let failure = work(&data, &mut system, started.elapsed(), &mut stop).await;
     data.withdraw();
+    // Whoever asks twice does not want to wait: nothing is lost by it, everything is a transaction.
+    tokio::spawn(async {
+        if host::program::stop_signal().await.is_ok() {
+            std::process::exit(130);
+        }
+    });
     system.stop().await;
-    match failure {
-        None => Ok(ExitCode::SUCCESS),
-        Some(error) => Err(error),
+    failure.map_or(Ok(ExitCode::SUCCESS), Err)
+}
+
+/// Lets the system work until it is to stop. Says why, when it was not asked to.
+async fn work(
+    data: &DataDir,
+    system: &mut System,
+    took: Duration,
+    stop: &mut tokio::task::JoinHandle<std::io::Result<()>>,
+) -> Option<anyhow::Error> {
+    if let Err(error) = data.announce(system.info()) {
+        return Some(error.into());
+    }
+    // Every arm only waits, or writes a greeting that may as well be cut short.
+    tokio::select! {
+        _ = &mut *stop => return None,
+        greeted = greet(data, system.info(), took) => if let Err(error) = greeted {
+            return Some(error);
+        },
+    }
+    tokio::select! {
+        _ = stop => None,
+        error = system.failed() => Some(error),
     }
 }
 

@@ -373,12 +373,12 @@ pub struct DueTimer {
     pub attempt: i32,
 }
 
-/// Locks up to `limit` sagas with timers that have run out, and reads those timers. Sagas that somebody else works on
-/// are left for later.
+/// Locks up to `limit` sagas with timers that have run out, and takes those timers away: what is to wait on is set anew
+/// by the decision. Sagas that somebody else works on are left for later.
 ///
 /// # Errors
 /// The database's faults.
-pub async fn lock_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<DueTimer>, Fault> {
+pub async fn take_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<DueTimer>, Fault> {
     let sagas = sqlx::query_scalar!(
         "select id from saga
          where id in (select saga_id from saga_timer where due_at <= now() order by due_at limit $1)
@@ -392,11 +392,26 @@ pub async fn lock_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<D
     }
     Ok(sqlx::query_as!(
         DueTimer,
-        "select saga_id, step, direction, attempt from saga_timer
-         where saga_id = any($1) and due_at <= now() order by saga_id, due_at",
+        "delete from saga_timer where saga_id = any($1) and due_at <= now()
+         returning saga_id, step, direction, attempt",
         &sagas
     )
     .fetch_all(connection)
+    .await?)
+}
+
+/// Puts off the due timers of the saga that is due first, for a saga that cannot be worked on. Says which it was.
+///
+/// # Errors
+/// The database's faults.
+pub async fn put_off_first_due(pool: &PgPool) -> Result<Option<Uuid>, Fault> {
+    Ok(sqlx::query_scalar!(
+        "update saga_timer set due_at = now() + interval '1 minute'
+         where due_at <= now()
+           and saga_id = (select saga_id from saga_timer where due_at <= now() order by due_at limit 1)
+         returning saga_id"
+    )
+    .fetch_optional(pool)
     .await?)
 }
 

@@ -58,11 +58,32 @@ impl Timers {
 
     /// Lets every timer that has run out happen, and says how many there were.
     ///
+    /// A saga that cannot be worked on holds up no other: the batch is then tried saga by saga, and the one that fails is put
+    /// off (test `a_saga_that_cannot_be_read_holds_up_no_others_timer`).
+    ///
     /// # Errors
-    /// The database's faults.
+    /// The database's transient faults.
     pub async fn fire(&self) -> Result<usize, Fault> {
+        match self.fire_up_to(BATCH_SAGAS).await {
+            Err(fault @ Fault::Deterministic(_)) => {
+                tracing::error!("timers are tried one by one: {fault}");
+                match self.fire_up_to(1).await {
+                    Err(fault @ Fault::Deterministic(_)) => {
+                        let saga = store::put_off_first_due(self.orchestrator.pool()).await?;
+                        tracing::error!(purchase.id = ?saga, "a purchase cannot be worked on and is put off: {fault}");
+                        Ok(usize::MAX)
+                    }
+                    // There is more to do, at once.
+                    settled => settled.map(|_| usize::MAX),
+                }
+            }
+            settled => settled,
+        }
+    }
+
+    async fn fire_up_to(&self, sagas: i64) -> Result<usize, Fault> {
         let mut tx = self.orchestrator.pool().begin().await?;
-        let due = store::lock_due(&mut tx, BATCH_SAGAS).await?;
+        let due = store::take_due(&mut tx, sagas).await?;
         if due.is_empty() {
             return Ok(0);
         }

@@ -80,6 +80,7 @@ impl Envelope {
             match get(name) {
                 None => Ok(None),
                 Some(bytes) => match std::str::from_utf8(bytes) {
+                    Ok(value) if value.contains('\0') => Err(malformed(name, value, "text without U+0000")),
                     Ok(value) => Ok(Some(value.to_owned())),
                     Err(_) => Err(malformed(name, &String::from_utf8_lossy(bytes), "UTF-8")),
                 },

@@ -12,7 +12,10 @@ use crate::{ServiceConfig, database, http};
 
 /// How long a drain may take before what is left is cut off. Below the 5 s that `belay up` promises; nothing is lost by
 /// the cut, because every piece of work is a transaction.
-const DRAIN: Duration = Duration::from_secs(4);
+const DRAIN: Duration = Duration::from_secs(3);
+/// How long the relay may take after that, and the pool after the relay.
+const RELAY_DRAIN: Duration = Duration::from_secs(1);
+const CLOSE: Duration = Duration::from_millis(500);
 
 /// A service that has its parts and is given its work.
 #[derive(Debug)]
@@ -175,8 +178,13 @@ impl Host {
         let stop = shutdown.clone();
         let supervisor = tokio::spawn(async move {
             let mut relay_task = tokio::spawn(async move { relay.run(relay_token).await });
+            let mut relay_ended = false;
             let result = tokio::select! {
                 () = stop.cancelled() => Ok(()),
+                ended = &mut relay_task => {
+                    relay_ended = true;
+                    Err(anyhow::anyhow!("the relay of {service} ended by itself: {ended:?}"))
+                }
                 // Every task runs until shutdown, so one that ends earlier has failed.
                 ended = intake.join_next() => match ended {
                     Some(Ok(result)) if !stop.is_cancelled() => {
@@ -196,10 +204,11 @@ impl Host {
                 intake.abort_all();
             }
             relay_shutdown.cancel();
-            if tokio::time::timeout(DRAIN, &mut relay_task).await.is_err() {
+            if !relay_ended && tokio::time::timeout(RELAY_DRAIN, &mut relay_task).await.is_err() {
                 relay_task.abort();
             }
-            pool.close().await;
+            // A connection that hangs in a statement must not hold up the end.
+            let _ = tokio::time::timeout(CLOSE, pool.close()).await;
             result
         });
         tracing::info!(service, %address, "ready");

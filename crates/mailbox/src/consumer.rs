@@ -28,7 +28,7 @@ use crate::{
     Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
     closing::Closing,
     inbox,
-    parked::{Cause, park_received},
+    parked::{Cause, park_received, readable_key},
 };
 
 /// Messages in one transaction at most. Beyond some hundreds the cost of a commit is spread thin enough.
@@ -259,12 +259,11 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
             .and_then(|all| all.iter().filter(|h| h.key == name).last().and_then(|h| h.value))
     };
     let envelope = Envelope::read(header).map_err(Fault::deterministic)?;
-    let key = message
-        .key()
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .ok_or_else(|| {
-            Fault::deterministic(anyhow::anyhow!("the message has no key that can be read as text"))
-        })?;
+    let key = readable_key(message).ok_or_else(|| {
+        Fault::deterministic(anyhow::anyhow!(
+            "the message has no key that can be read as short text"
+        ))
+    })?;
     let value = message
         .payload()
         .ok_or_else(|| Fault::deterministic(anyhow::anyhow!("the message has no value")))?;

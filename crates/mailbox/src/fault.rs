@@ -67,7 +67,7 @@ const RACED: [&str; 4] = ["inbox_pkey", "operation_pkey", "request_pkey", "saga_
 /// Whether PostgreSQL's answer may be another one next time.
 ///
 /// By SQLSTATE class (PostgreSQL 15, appendix A): only what the message itself brought about is final, namely data
-/// exceptions (22) and broken constraints (23). A missing table or right (42) is the deployment's fault, not the
+/// exceptions (22), broken constraints (23) and what is too large to be stored (54). A missing table or right (42) is the deployment's fault, not the
 /// message's, and everything else is the server's state. Two transactions that insert the same saga, operation or request
 /// at once are a race: the loser finds the winner's row at its next try.
 fn is_transient(error: &sqlx::Error) -> bool {
@@ -82,5 +82,5 @@ fn is_transient(error: &sqlx::Error) -> bool {
     };
     let state = database.code().unwrap_or(Cow::Borrowed(""));
     let lost_race = state == "23505" && database.constraint().is_some_and(|name| RACED.contains(&name));
-    lost_race || !(state.starts_with("22") || state.starts_with("23"))
+    lost_race || !["22", "23", "54"].iter().any(|class| state.starts_with(class))
 }

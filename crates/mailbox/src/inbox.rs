@@ -44,6 +44,7 @@ pub async fn claim(
            ), blocked as (
                select distinct m.id from message m
                join parked p on p.consumer = $1 and p.topic = m.topic and p.key = m.key and p.resolved_at is null
+               where not exists (select from inbox i where i.consumer = $1 and i.message_id = m.id)
            ), claimed as (
                insert into inbox (consumer, message_id, stream, key, sequence)
                select distinct on (m.id) $1, m.id, m.stream, m.key, m.sequence from message m

@@ -43,18 +43,15 @@ pub async fn park_received(
     let mut headers = Map::new();
     if let Some(all) = message.headers() {
         for header in all.iter() {
-            let value = header.value.map(|v| String::from_utf8_lossy(v).into_owned());
-            headers.insert(header.key.to_owned(), value.map_or(Value::Null, Value::String));
+            let value = header.value.map(|v| storable(&String::from_utf8_lossy(v)));
+            headers.insert(storable(header.key), value.map_or(Value::Null, Value::String));
         }
     }
     let header = |name: &str| headers.get(name).and_then(Value::as_str).map(str::to_owned);
     let message_id = header(contracts::envelope::header::ID).and_then(|id| Uuid::parse_str(&id).ok());
     let command_id = header(contracts::envelope::header::COMMAND_ID).and_then(|id| Uuid::parse_str(&id).ok());
     let message_type = header(contracts::envelope::header::TYPE);
-    let key = message
-        .key()
-        .and_then(|key| std::str::from_utf8(key).ok())
-        .map(str::to_owned);
+    let key = readable_key(message).map(str::to_owned);
     sqlx::query!(
         r#"insert into parked (id, consumer, topic, partition, "offset", key, message_id, message_type, command_id,
                                headers, payload, cause, error_class, error)
@@ -73,11 +70,25 @@ pub async fn park_received(
         message.payload(),
         cause.as_str(),
         fault.class(),
-        format!("{fault}"),
+        storable(&fault.to_string()),
     )
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// PostgreSQL's text holds every character but one.
+fn storable(text: &str) -> String {
+    text.replace('\0', "\u{fffd}")
+}
+
+/// The longest key that is taken. Ours are UUIDs of 36 bytes; an index holds up to some 2,700.
+const MAX_KEY_BYTES: usize = 200;
+
+/// The key, when it is text that can be stored and indexed.
+pub(crate) fn readable_key(message: &OwnedMessage) -> Option<&str> {
+    let key = std::str::from_utf8(message.key()?).ok()?;
+    (key.len() <= MAX_KEY_BYTES && !key.contains('\0')).then_some(key)
 }
 
 /// The id of a parked record: the same whenever the same record is parked again. The record's time is part of it,

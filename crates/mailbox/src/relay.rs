@@ -96,7 +96,7 @@ impl Relay {
 
     /// Runs until `shutdown`. Faults of the database and the broker are logged and tried again for ever.
     ///
-    /// At shutdown a batch that is under way is awaited for up to 2 s; what is not acknowledged stays in the outbox.
+    /// At shutdown a batch that is under way is awaited for up to 0.5 s; what is not acknowledged stays in the outbox.
     pub async fn run(&self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
             if let Err(error) = self.lead(&shutdown).await {
@@ -244,7 +244,7 @@ impl Relay {
         // Dropping the answers loses nothing: what is not deleted is sent again.
         tokio::select! {
             answers = answers => Ok(Some(answers)),
-            () = async { shutdown.cancelled().await; tokio::time::sleep(Duration::from_secs(2)).await } => Ok(None),
+            () = async { shutdown.cancelled().await; tokio::time::sleep(Duration::from_millis(500)).await } => Ok(None),
         }
     }
 }

@@ -34,10 +34,11 @@ enum Pace {
 }
 
 impl Default for RetryPolicy {
-    /// 10 s doubling to 60 s, 8 sends: about six minutes until the budget is spent, well over a participant
-    /// that is away for a minute and under the ten minutes in which a saga ends or is parked.
+    /// 10 s doubling to 30 s, 8 sends: at most 264 s until the budget is spent, well over a participant that is
+    /// away for a minute; the budgets of a step and of its rollback together stay under the ten minutes in
+    /// which a saga ends or is parked (test `two_budgets_fit_into_ten_minutes`).
     fn default() -> Self {
-        Self::new(MIN_FIRST_TIMEOUT, Duration::from_secs(60), MAX_SENDS)
+        Self::new(MIN_FIRST_TIMEOUT, Duration::from_secs(30), MAX_SENDS)
     }
 }
 

@@ -415,3 +415,59 @@ async fn a_cancel_that_races_with_its_submission_is_answered_and_wins_or_finds_i
     let turned_back = "select count(*) from saga where standing in ('CANCELLED', 'COMPENSATING')";
     assert_eq!(bench.count(turned_back).await, 30);
 }
+
+#[tokio::test]
+async fn a_spent_budget_leaves_no_timer_behind() {
+    let bench = bench().await;
+    bench.handle(&[bench.submit(&tents()).await]).await.unwrap();
+    let timers = Timers::new(bench.orchestrator.clone());
+    // Eight sends of the validation, then eight of its rollback, and nobody answers.
+    for _ in 0..16 {
+        sqlx::query("update saga_timer set due_at = now() - interval '1 second'")
+            .execute(&bench.pool())
+            .await
+            .unwrap();
+        assert_eq!(timers.fire().await.unwrap(), 1);
+    }
+    assert_eq!(
+        bench
+            .count("select count(*) from saga where standing = 'STUCK'")
+            .await,
+        1
+    );
+    assert_eq!(bench.count("select count(*) from saga_timer").await, 0);
+}
+
+#[tokio::test]
+async fn a_saga_that_cannot_be_read_holds_up_no_others_timer() {
+    let bench = bench().await;
+    let (broken, sound) = (tents(), tents());
+    bench
+        .handle(&[bench.submit(&broken).await, bench.submit(&sound).await])
+        .await
+        .unwrap();
+    sqlx::query("update saga set state = '{}' where id = $1")
+        .bind(broken.purchase_id.0)
+        .execute(&bench.pool())
+        .await
+        .unwrap();
+    sqlx::query("update saga_timer set due_at = now() - case when saga_id = $1 then interval '2 s' else interval '1 s' end")
+        .bind(broken.purchase_id.0)
+        .execute(&bench.pool())
+        .await
+        .unwrap();
+    let timers = Timers::new(bench.orchestrator.clone());
+    while timers.fire().await.unwrap() > 0 {}
+    assert_eq!(
+        bench
+            .count("select count(*) from saga_timer where attempt = 2")
+            .await,
+        1
+    );
+    assert_eq!(
+        bench
+            .count("select count(*) from saga_timer where due_at <= now()")
+            .await,
+        0
+    );
+}

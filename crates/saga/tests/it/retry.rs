@@ -72,3 +72,18 @@ fn an_absurd_policy_does_not_overflow() {
         Duration::MAX
     );
 }
+
+#[test]
+fn two_budgets_fit_into_ten_minutes() {
+    let policy = saga::RetryPolicy::default();
+    for n in 0..200_u128 {
+        let id = uuid::Uuid::from_u128(n);
+        let budget = |direction| -> std::time::Duration {
+            (1..=policy.sends())
+                .map(|nth| policy.wait(id, "authorize-payment", direction, nth))
+                .sum()
+        };
+        let both = budget(saga::Direction::Forward) + budget(saga::Direction::Compensation);
+        assert!(both < std::time::Duration::from_secs(600), "{both:?}");
+    }
+}
