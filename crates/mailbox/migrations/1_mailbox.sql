@@ -37,7 +37,7 @@ create table inbox (
 );
 -- To see whether a message of the same stream and key with a higher sequence has been handled before (invariant I8).
 create index inbox_key on inbox (key, sequence);
--- For retention.
+-- For a retention by age.
 create index inbox_at on inbox using brin (at);
 
 -- Messages that arrived behind a later one of their key: evidence against invariant I8. Must stay empty.

@@ -6,7 +6,7 @@ use saga::{Direction, RetryPolicy};
 use uuid::Uuid;
 
 const FIRST: Duration = Duration::from_secs(10);
-const CAP: Duration = Duration::from_secs(60);
+const CAP: Duration = Duration::from_secs(30);
 
 fn wait(saga: u128, nth: u32) -> Duration {
     RetryPolicy::default().wait(Uuid::from_u128(saga), "reserve", Direction::Forward, nth)
@@ -14,7 +14,7 @@ fn wait(saga: u128, nth: u32) -> Duration {
 
 #[test]
 fn a_wait_stays_within_a_fifth_of_its_plan_and_within_the_bounds() {
-    for (nth, planned) in (1..).zip([10, 20, 40, 60, 60, 60, 60, 60]) {
+    for (nth, planned) in (1..).zip([10, 20, 30, 30, 30, 30, 30, 30]) {
         let planned = Duration::from_secs(planned);
         for saga in 0..1000 {
             let wait = wait(saga, nth);
@@ -49,16 +49,16 @@ fn the_same_command_always_waits_as_long() {
 }
 
 /// What the third wait of saga 7 was when this was written.
-const PINNED_MS: u64 = 32_440;
+const PINNED_MS: u64 = 24_330;
 
 #[test]
-fn a_budget_is_spent_in_minutes_and_under_ten() {
+fn a_budget_is_spent_in_minutes_and_under_five() {
     for saga in 0..200 {
         let total: Duration = (1..=RetryPolicy::default().sends())
             .map(|nth| wait(saga, nth))
             .sum();
         assert!(
-            total > Duration::from_secs(4 * 60) && total < Duration::from_secs(10 * 60),
+            total > Duration::from_secs(150) && total < Duration::from_secs(300),
             "{total:?}"
         );
     }
