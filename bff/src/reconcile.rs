@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use contracts::product_admin::ProductChanged;
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -74,16 +75,27 @@ async fn compare(pool: &PgPool, clients: &Clients, since: i64) -> anyhow::Result
         );
         from = next;
         let full = i64::try_from(page.len()).is_ok_and(|length| length >= PAGE);
-        let products = page
-            .into_iter()
-            .map(Product::try_from)
-            .collect::<Result<Vec<_>, _>>()?;
+        let products = page.into_iter().filter_map(understood);
         let mut connection = pool.acquire().await?;
         catalogue::keep_newer(&mut connection, &newest(products))
             .await
             .context("the catalogue could not be written")?;
         if !full {
             return Ok(from.0);
+        }
+    }
+}
+
+/// The product, or nothing when it says something that this version does not know: the others are not held up by it.
+/// Test: `catalogue::a_product_that_is_not_understood_holds_up_no_other`.
+fn understood(told: ProductChanged) -> Option<Product> {
+    let id = told.product_id;
+    match Product::try_from(told) {
+        Ok(product) => Some(product),
+        Err(error) => {
+            metrics::counter!("belay_catalogue_not_understood_total").increment(1);
+            tracing::warn!(product.id = %id, "a product stays as it is in the catalogue: {error}");
+            None
         }
     }
 }

@@ -52,12 +52,11 @@ pub(crate) async fn send_due(pool: &PgPool, codec: &Codec, outbox: &Outbox) -> R
     let due = submission::take_due(&mut tx, PURCHASE_COMMANDS, BATCH).await?;
     let mut messages = Vec::with_capacity(due.len());
     for submission in &due {
-        let message = codec.outgoing(PURCHASE_COMMANDS, submission.purchase, &submission.command())?;
         let trace = submission
             .trace
             .parse::<TraceContext>()
             .unwrap_or_else(|_| TraceContext::root());
-        messages.push(message.traced(trace.child()));
+        messages.push(submission.message(codec, trace.child())?);
     }
     outbox.append(&mut tx, &messages).await?;
     tx.commit().await?;

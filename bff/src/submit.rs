@@ -4,7 +4,6 @@
 
 use contracts::{
     ids::{CustomerId, ProductId, PurchaseId},
-    topics::PURCHASE_COMMANDS,
     trace::TraceContext,
 };
 use uuid::Uuid;
@@ -86,12 +85,8 @@ pub(crate) async fn submit(
         return Ok(repeated(known, &accepted.request_hash));
     };
     accepted.submitted_at = submitted_at;
-    let command = app
-        .codec
-        .outgoing(PURCHASE_COMMANDS, purchase, &accepted.command())?;
-    app.outbox
-        .append(&mut tx, &[command.traced(trace.child())])
-        .await?;
+    let command = accepted.message(&app.codec, trace.child())?;
+    app.outbox.append(&mut tx, &[command]).await?;
     tx.commit().await?;
     app.outbox.wake_relay();
     metrics::counter!("belay_purchases_submitted_total").increment(1);

@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use contracts::{
-    ids::{CustomerId, PurchaseId},
+    ids::{CommandId, CustomerId, PurchaseId},
     money::{Currency, Money},
     purchase_manager::{PurchaseLine, SubmitPurchase},
+    topics::PURCHASE_COMMANDS,
+    trace::TraceContext,
 };
+use mailbox::{Codec, Fault, Outgoing};
 use sqlx::{PgConnection, PgPool, types::Json};
 use uuid::Uuid;
 
@@ -57,6 +60,17 @@ impl Submission {
             note: self.note.clone(),
             submitted_at: self.submitted_at.timestamp_micros(),
         }
+    }
+
+    /// The message with that command. Every send has a message id of its own and the purchase's id as the command's, so
+    /// that a submission which is parked is parked once, however often it is sent (test
+    /// `resend::every_send_of_a_submission_is_the_same_command`).
+    ///
+    /// # Errors
+    /// When the command does not fit its schema, or the registry is away before its id is known.
+    pub fn message(&self, codec: &Codec, trace: TraceContext) -> Result<Outgoing, Fault> {
+        let message = codec.outgoing(PURCHASE_COMMANDS, self.purchase, &self.command())?;
+        Ok(message.command(CommandId(self.purchase.0)).traced(trace))
     }
 
     /// What its customer sees before purchase-manager has told of it.

@@ -89,6 +89,18 @@ async fn the_catalogue_is_compared_with_its_owner_at_start_page_by_page() {
 }
 
 #[tokio::test]
+async fn a_product_that_is_not_understood_holds_up_no_other() {
+    let mut haunted = product("HAUNTED", 100);
+    haunted.status = "HAUNTED".to_owned();
+    let lamp = product("LAMP", 100);
+    let around = Around::new().await.with_products(&[haunted, lamp]).await;
+    let edge = around.start().await;
+    edge.catalogue_has(1).await;
+    assert_eq!(skus(&edge, None, json!({})).await, json!(["LAMP"]));
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn only_operators_see_what_is_not_on_sale() {
     let mut draft = product("DRAFT", 100);
     draft.status = "DRAFT".to_owned();

@@ -32,6 +32,13 @@ async fn outbox(pool: &PgPool) -> Vec<Uuid> {
         .unwrap()
 }
 
+async fn commands(pool: &PgPool) -> Vec<Uuid> {
+    sqlx::query_scalar("select command_id from outbox where command_id is not null")
+        .fetch_all(pool)
+        .await
+        .unwrap()
+}
+
 async fn emptied(pool: &PgPool) {
     eventually("the relay sends the outbox", SOON, async || {
         outbox(pool).await.is_empty().then_some(())
@@ -82,6 +89,31 @@ async fn a_submission_is_sent_again_but_never_while_its_last_send_is_in_the_outb
     assert_ne!(second, first, "every send has a message id of its own");
     edge.around.kafka.broker().up().unwrap();
     emptied(&pool).await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn every_send_of_a_submission_is_the_same_command() {
+    let lamp = product("LAMP", 100);
+    let around = Around::new()
+        .await
+        .with_products(std::slice::from_ref(&lamp))
+        .await;
+    know_nothing(&around).await;
+    around.kafka.broker().down().unwrap();
+    let edge = around.start().await;
+    edge.catalogue_has(1).await;
+    let pool = edge.pool();
+    let purchase = submitted(&edge, &lamp).await;
+    assert_eq!(commands(&pool).await, [purchase.0]);
+
+    edge.around.kafka.broker().up().unwrap();
+    emptied(&pool).await;
+    edge.around.kafka.broker().down().unwrap();
+    make_due(&pool).await;
+    put_off(&pool).await;
+    assert_eq!(commands(&pool).await, [purchase.0]);
+    edge.around.kafka.broker().up().unwrap();
     edge.stop().await;
 }
 
