@@ -16,7 +16,7 @@ setup: ## Install what the build and the tests need from the system (compiler, P
 	@./scripts/setup
 
 up: setup ## Run the whole system on this machine until Ctrl-C
-	@exec cargo run --quiet -p belay -- up $(ARGS)
+	@exec cargo run -p belay -- up $(ARGS)
 
 test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
 	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
