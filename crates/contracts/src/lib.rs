@@ -9,7 +9,8 @@
 //! | [`money`] | minor units and a currency |
 //! | [`message`] | what makes a Rust type a message, and its Avro encoding |
 //! | [`consolidator`], [`product_admin`], [`payments`], [`orders`], [`purchase_manager`] | the messages, by owner |
-//! | [`topics`] | every topic, and which messages it may carry |
+//! | [`topics`] | every topic, what it may carry, and how the broker keeps it |
+//! | [`traffic`] | which service produces and consumes what |
 //! | [`envelope`] | the headers that every message carries |
 //! | [`http`] | what the services answer each other over HTTP |
 //! | [`trace`] | W3C trace context |
@@ -26,5 +27,6 @@ pub mod product_admin;
 pub mod purchase_manager;
 pub mod topics;
 pub mod trace;
+pub mod traffic;
 
 pub use message::{Message, MessageType};

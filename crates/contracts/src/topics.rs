@@ -1,4 +1,6 @@
-//! Every topic, what it may carry, and how many partitions it starts with.
+//! Every topic: what it may carry, and how the broker keeps it. `belay topics apply` makes a cluster so.
+//!
+//! Who produces and consumes what is in [`crate::traffic`].
 //!
 //! The key of every message is the purchase's id, of product events the product's. Partitions are never added to
 //! a topic that is not drained: the key would move to another partition and overtake itself.
@@ -12,9 +14,25 @@ pub struct Topic {
     pub name: &'static str,
     /// Partitions when it is created.
     pub partitions: i32,
-    /// Whether the broker keeps only the last message of a key.
-    pub compacted: bool,
+    /// Brokers that hold a copy of each partition, on a cluster of as many brokers.
+    pub replication_factor: i32,
+    /// What the broker throws away.
+    pub cleanup: Cleanup,
+    /// The largest batch that the broker takes (`max.message.bytes`), in bytes.
+    pub max_message_bytes: u32,
     messages: fn() -> Vec<&'static MessageType>,
+}
+
+/// What the broker throws away of a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleanup {
+    /// What is older than this, in milliseconds (`retention.ms`).
+    Delete {
+        /// How long a message is kept.
+        retention_ms: i64,
+    },
+    /// Everything but the last message of a key, however old.
+    Compact,
 }
 
 impl Topic {
@@ -22,6 +40,33 @@ impl Topic {
     #[must_use]
     pub fn messages(&self) -> Vec<&'static MessageType> {
         (self.messages)()
+    }
+
+    /// Copies of a message that must be there before it is acknowledged (`min.insync.replicas`), when there are
+    /// `replication_factor` copies: all but one. With three copies, one broker may be away and nothing stands still, and a
+    /// message that was acknowledged survives the loss of one more; with two or one there is nothing to spare.
+    #[must_use]
+    pub fn min_insync_replicas(replication_factor: i32) -> i32 {
+        (replication_factor - 1).max(1)
+    }
+
+    /// The topic's settings at the broker by name, as [`Topic::name`] is to have them with `replication_factor` copies.
+    #[must_use]
+    pub fn settings(&self, replication_factor: i32) -> Vec<(&'static str, String)> {
+        let (policy, retention_ms) = match self.cleanup {
+            Cleanup::Delete { retention_ms } => ("delete", retention_ms),
+            // Without compaction's own end: no key is ever forgotten.
+            Cleanup::Compact => ("compact", -1),
+        };
+        vec![
+            ("cleanup.policy", policy.to_owned()),
+            ("max.message.bytes", self.max_message_bytes.to_string()),
+            (
+                "min.insync.replicas",
+                Self::min_insync_replicas(replication_factor).to_string(),
+            ),
+            ("retention.ms", retention_ms.to_string()),
+        ]
     }
 }
 
@@ -40,6 +85,27 @@ pub fn subject(topic: &str, message: &MessageType) -> String {
 
 /// Partitions of every topic. More than the 5 instances that a participant scales to, so that none is idle.
 const PARTITIONS: i32 = 8;
+
+/// Copies of every partition: the least with which one broker can be away for maintenance while another one fails.
+const REPLICATION_FACTOR: i32 = 3;
+
+/// Kafka's own default of `message.max.bytes`, said so that a cluster with another default refuses nothing that the outbox has
+/// let through: its limit of 900 KiB a message lies below (`mailbox::outbox::MAX_PAYLOAD_BYTES`).
+const MAX_MESSAGE_BYTES: u32 = 1_048_588;
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// Commands and replies: a participant may be away over a week's end and a holiday and find what was sent to it. Kept longer
+/// they are of no use: whoever waits for an answer has sent again or given up.
+const CONVERSATION: Cleanup = Cleanup::Delete {
+    retention_ms: 7 * DAY_MS,
+};
+
+/// Events of purchases: as long as conversations. A reader that was away longer reconciles from purchase-manager's feed of
+/// changes, so nothing rests on the topic's memory.
+const HINTS: Cleanup = Cleanup::Delete {
+    retention_ms: 7 * DAY_MS,
+};
 
 /// Submissions, from the edge to purchase-manager.
 pub const PURCHASE_COMMANDS: &str = "purchase.commands.v1";
@@ -63,13 +129,17 @@ pub static TOPICS: &[Topic] = &[
     Topic {
         name: PURCHASE_COMMANDS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || vec![purchase_manager::SubmitPurchase::message_type()],
     },
     Topic {
         name: PURCHASE_REPLIES,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || {
             vec![
                 purchase_manager::CommandSuperseded::message_type(),
@@ -94,19 +164,26 @@ pub static TOPICS: &[Topic] = &[
     Topic {
         name: PURCHASE_EVENTS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: HINTS,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || vec![purchase_manager::PurchaseUpdated::message_type()],
     },
     Topic {
         name: PRODUCT_EVENTS,
         partitions: PARTITIONS,
-        compacted: true,
+        replication_factor: REPLICATION_FACTOR,
+        // A new edge builds its whole catalogue from it: the last event of every product, from the beginning.
+        cleanup: Cleanup::Compact,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || vec![product_admin::ProductChanged::message_type()],
     },
     Topic {
         name: CONSOLIDATOR_COMMANDS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || {
             vec![
                 consolidator::ValidateInventory::message_type(),
@@ -117,7 +194,9 @@ pub static TOPICS: &[Topic] = &[
     Topic {
         name: PRODUCT_ADMIN_COMMANDS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || {
             vec![
                 product_admin::ReserveProducts::message_type(),
@@ -129,7 +208,9 @@ pub static TOPICS: &[Topic] = &[
     Topic {
         name: PAYMENTS_COMMANDS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || {
             vec![
                 payments::AuthorizePayment::message_type(),
@@ -141,7 +222,9 @@ pub static TOPICS: &[Topic] = &[
     Topic {
         name: ORDERS_COMMANDS,
         partitions: PARTITIONS,
-        compacted: false,
+        replication_factor: REPLICATION_FACTOR,
+        cleanup: CONVERSATION,
+        max_message_bytes: MAX_MESSAGE_BYTES,
         messages: || {
             vec![
                 orders::CreateOrder::message_type(),
