@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use mailbox::{KafkaSettings, codec::RegistryMode};
+use mailbox::{Carrier, KafkaSettings, codec::RegistryMode};
+
+use crate::kafka::{KafkaArgs, Refusal};
 
 /// Settings that every service has. Each is a flag and an environment variable.
 #[derive(Debug, Clone, clap::Args)]
@@ -19,15 +21,18 @@ pub struct ServiceConfig {
     /// How long a fetch waits at the broker for messages, in milliseconds.
     #[arg(long, env = "BELAY_KAFKA_FETCH_WAIT_MS", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=60_000))]
     pub kafka_fetch_wait_ms: u32,
-    /// A further librdkafka property, name=value; may be repeated.
-    #[arg(long = "kafka-property", env = "BELAY_KAFKA_PROPERTIES", value_delimiter = ';', value_parser = parse_property, hide_env_values = true)]
-    pub kafka_properties: Vec<(String, String)>,
+    /// How to log in there.
+    #[command(flatten)]
+    pub connection: KafkaArgs,
     /// The schema registry: http://host:port
     #[arg(long, env = "BELAY_REGISTRY")]
     pub registry: String,
     /// Whether missing schemas are registered at start, or insisted upon.
     #[arg(long, env = "BELAY_REGISTRY_MODE", value_enum, default_value_t = RegistryModeArg::Register)]
     pub registry_mode: RegistryModeArg,
+    /// Who carries messages from the outbox to Kafka: this service's own relay, or change data capture beside it (docs/cdc.md).
+    #[arg(long, env = "BELAY_OUTBOX", value_enum, default_value_t = OutboxArg::Relay)]
+    pub outbox: OutboxArg,
     /// Where this service listens for HTTP. Loopback by default; port 0 takes a free one.
     #[arg(long, env = "BELAY_HTTP", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
@@ -51,38 +56,41 @@ impl From<RegistryModeArg> for RegistryMode {
     }
 }
 
-impl ServiceConfig {
-    /// The broker's part of the settings.
+/// [`Carrier`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum OutboxArg {
+    /// The service's own relay.
+    Relay,
+    /// Debezium, from PostgreSQL's write-ahead log.
+    Cdc,
+}
+
+impl OutboxArg {
+    /// As it is written on the command line.
     #[must_use]
-    pub fn kafka_settings(&self) -> KafkaSettings {
-        KafkaSettings {
-            bootstrap: self.kafka.clone(),
-            fetch_wait_ms: self.kafka_fetch_wait_ms,
-            properties: self.kafka_properties.clone(),
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Relay => "relay",
+            Self::Cdc => "cdc",
         }
     }
 }
 
-fn parse_property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_owned(), value.to_owned())),
-        Some(_) | None => Err(format!(
-            "`{text}` is not of the form name=value, such as security.protocol=ssl"
-        )),
+impl From<OutboxArg> for Carrier {
+    fn from(outbox: OutboxArg) -> Self {
+        match outbox {
+            OutboxArg::Relay => Self::Relay,
+            OutboxArg::Cdc => Self::Capture,
+        }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_property_is_a_name_and_a_value() {
-        assert_eq!(
-            parse_property("a.b=c=d"),
-            Ok(("a.b".to_owned(), "c=d".to_owned()))
-        );
-        assert!(parse_property("nothing").is_err());
-        assert!(parse_property("=x").is_err());
+impl ServiceConfig {
+    /// The broker's part of the settings.
+    ///
+    /// # Errors
+    /// When the options of the connection do not fit together, with what to do.
+    pub fn kafka_settings(&self) -> Result<KafkaSettings, Refusal> {
+        self.connection.settings(&self.kafka, self.kafka_fetch_wait_ms)
     }
 }

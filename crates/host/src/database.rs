@@ -100,6 +100,10 @@ pub fn derived_password(admin_url: &str, role: &str) -> String {
 
 /// Connects, waits for a server that is away, and brings the service's tables up to date.
 ///
+/// Ends at once with [`DatabaseError::Stopped`] when `shutdown` comes, whatever it waits for then: an unanswered connection
+/// attempt, a statement, a lock. A migration that is cut off so is rolled back by the server, and made by the next start.
+/// Tests: `tests::a_shutdown_ends_the_wait_for_…`.
+///
 /// # Errors
 /// [`DatabaseError`]; an unreachable server is not an error but waited for, until `shutdown`.
 pub async fn open(
@@ -109,6 +113,19 @@ pub async fn open(
     migrator: &Migrator,
     shutdown: &CancellationToken,
 ) -> Result<PgPool, DatabaseError> {
+    let opened = open_whatever_it_takes(url, service, connections, migrator);
+    shutdown
+        .run_until_cancelled(opened)
+        .await
+        .unwrap_or(Err(DatabaseError::Stopped))
+}
+
+async fn open_whatever_it_takes(
+    url: &str,
+    service: &str,
+    connections: u32,
+    migrator: &Migrator,
+) -> Result<PgPool, DatabaseError> {
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
@@ -117,7 +134,7 @@ pub async fn open(
         service: service.to_owned(),
         source,
     };
-    wait_until_reachable(&pool, service, shutdown).await?;
+    wait_until_reachable(&pool, service).await?;
     let version = sqlx::query!(
         r#"select current_setting('server_version_num')::integer as "number!", current_setting('server_version') as "name!""#
     )
@@ -145,20 +162,15 @@ pub async fn open(
     Ok(pool)
 }
 
-async fn wait_until_reachable(
-    pool: &PgPool,
-    service: &str,
-    shutdown: &CancellationToken,
-) -> Result<(), DatabaseError> {
+async fn wait_until_reachable(pool: &PgPool, service: &str) -> Result<(), DatabaseError> {
     let mut pause = Duration::from_millis(200);
     loop {
         let error = match pool.acquire().await {
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        // 57P03: the server is starting up or shutting down. 53300: too many connections at the moment.
         if let Some(answer) = error.as_database_error()
-            && !matches!(answer.code().as_deref(), Some("57P03" | "53300"))
+            && !answer.code().is_some_and(|state| speaks_of_itself(&state))
         {
             return Err(DatabaseError::Refused {
                 service: service.to_owned(),
@@ -170,13 +182,16 @@ async fn wait_until_reachable(
             retry_in_ms = pause.as_millis(),
             "the database is away: {error}"
         );
-        // Cancel-safe: nothing is under way while it waits.
-        tokio::select! {
-            () = shutdown.cancelled() => return Err(DatabaseError::Stopped),
-            () = tokio::time::sleep(pause) => {}
-        }
+        tokio::time::sleep(pause).await;
         pause = (pause * 2).min(Duration::from_secs(5));
     }
+}
+
+/// SQLSTATEs by which a server speaks of its own state and not of who asks: it is away in all but name. 57P01: it is being
+/// shut down. 57P02: it crashed and recovers. 57P03: it is starting up or shutting down. 53300: too many connections at the
+/// moment. (PostgreSQL 15, appendix A.)
+fn speaks_of_itself(state: &str) -> bool {
+    matches!(state, "57P01" | "57P02" | "57P03" | "53300")
 }
 
 /// Creates the schema where the role may; where an administrator made it beforehand, the role needs no such right.
@@ -197,4 +212,104 @@ async fn create_schema(pool: &PgPool, service: &str) -> Result<(), sqlx::Error> 
         statement.execute(pool).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, sync::atomic::AtomicUsize, sync::atomic::Ordering};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn migrator() -> Migrator {
+        Migrator::with_migrations(Vec::new())
+    }
+
+    fn url(address: SocketAddr) -> String {
+        format!("postgres://orders:secret@{address}/orders?sslmode=disable")
+    }
+
+    async fn opened_and_stopped(address: SocketAddr, reached: impl AsyncFn() -> bool) -> DatabaseError {
+        let shutdown = CancellationToken::new();
+        let token = shutdown.clone();
+        let opening =
+            tokio::spawn(async move { open(&url(address), "orders", 1, &migrator(), &token).await });
+        testkit::eventually("it tries to connect", LIMIT, async || {
+            reached().await.then_some(())
+        })
+        .await;
+        shutdown.cancel();
+        tokio::time::timeout(LIMIT / 2, opening)
+            .await
+            .expect("it ends at once, not after the ten seconds of a connection attempt")
+            .unwrap()
+            .unwrap_err()
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_the_wait_for_a_server_that_does_not_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        // Accepts, and says nothing.
+        let silent = tokio::sync::Mutex::new(None);
+        let reached = async || {
+            let mut kept = silent.lock().await;
+            if kept.is_none() {
+                *kept = listener.accept().await.ok();
+            }
+            kept.is_some()
+        };
+        let error = opened_and_stopped(address, reached).await;
+        assert!(matches!(error, DatabaseError::Stopped), "{error}");
+    }
+
+    /// A server that is shut down, recovers or starts says so with an error, and is away all the same.
+    #[tokio::test]
+    async fn a_server_that_is_not_ready_is_waited_for() {
+        for state in ["57P01", "57P02", "57P03", "53300"] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let tries = std::sync::Arc::new(AtomicUsize::new(0));
+            let counted = tries.clone();
+            let server = tokio::spawn(async move {
+                loop {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    let _ = stream.write_all(&error_response(state)).await;
+                    counted.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+            let error = opened_and_stopped(address, async || tries.load(Ordering::SeqCst) >= 2).await;
+            assert!(matches!(error, DatabaseError::Stopped), "{state}: {error}");
+            server.abort();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_refuses_is_not_waited_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(&error_response("28P01")).await;
+        });
+        let error = open(&url(address), "orders", 1, &migrator(), &CancellationToken::new())
+            .await
+            .unwrap_err();
+        assert!(matches!(error, DatabaseError::Refused { .. }), "{error}");
+    }
+
+    /// PostgreSQL's ErrorResponse: `E`, the length, and fields that end in a zero byte each.
+    fn error_response(state: &str) -> Vec<u8> {
+        let fields = format!("SFATAL\0VFATAL\0C{state}\0Mnot now\0\0");
+        let length = u32::try_from(fields.len() + 4).unwrap();
+        [b"E", length.to_be_bytes().as_slice(), fields.as_bytes()].concat()
+    }
 }

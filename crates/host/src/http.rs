@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -15,8 +15,9 @@ use std::{
 use anyhow::Context;
 use axum::{
     Router,
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{StatusCode, header},
+    middleware::Next,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -24,6 +25,7 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
+use tracing::Instrument;
 
 /// How long a readiness probe waits for the database.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -36,15 +38,23 @@ pub struct Front(Arc<Inner>);
 struct Inner {
     routes: OnceLock<Router>,
     pool: OnceLock<PgPool>,
+    /// What the start waits for at the moment.
+    waits_for: Mutex<&'static str>,
     draining: AtomicBool,
 }
 
 impl Front {
-    /// Opens the service's own routes. Before, they answer 503.
-    pub fn open(&self, pool: PgPool, routes: Router) {
+    /// Opens the routes of `service`, each request in a span that continues the caller's trace. Before, they answer 503.
+    pub fn open(&self, service: &'static str, pool: PgPool, routes: Router) {
         // A second call would be a fault of the caller's; the first one stands.
         drop(self.0.pool.set(pool));
-        drop(self.0.routes.set(routes));
+        let traced = routes.layer(axum::middleware::from_fn_with_state(service, traced));
+        drop(self.0.routes.set(traced));
+    }
+
+    /// Says in `/readyz` what the start waits for, until the routes are open.
+    pub fn waits_for(&self, what: &'static str) {
+        *self.0.waits_for.lock().expect("nobody panics with it") = what;
     }
 
     /// Makes `/readyz` say no, so that no new work is sent here.
@@ -84,16 +94,17 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationTo
 }
 
 async fn ready(State(front): State<Front>) -> Response {
-    let no = |why: &'static str| (StatusCode::SERVICE_UNAVAILABLE, why).into_response();
+    let no = |why: &str| (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response();
     if front.0.draining.load(Ordering::Acquire) {
-        return no("draining\n");
+        return no("draining");
     }
     let (Some(pool), Some(_)) = (front.0.pool.get(), front.0.routes.get()) else {
-        return no("starting\n");
+        let waits_for = *front.0.waits_for.lock().expect("nobody panics with it");
+        return no(&format!("starting: waits for {waits_for}"));
     };
     match tokio::time::timeout(PROBE_TIMEOUT, pool.acquire()).await {
         Ok(Ok(_)) => "ready\n".into_response(),
-        Ok(Err(_)) | Err(_) => no("the database does not answer\n"),
+        Ok(Err(_)) | Err(_) => no("the database does not answer"),
     }
 }
 
@@ -103,6 +114,16 @@ async fn metrics() -> impl IntoResponse {
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         body,
     )
+}
+
+/// A request in its span. The route is the template, not the path, and the query stays out: it may name a customer.
+async fn traced(State(service): State<&'static str>, request: Request, next: Next) -> Response {
+    let (trace, tracestate) = spans::of_headers(request.headers());
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
+    let span = spans::http_server(service, request.method().as_str(), route, trace, tracestate);
+    let response = next.run(request).instrument(span.clone()).await;
+    spans::finished(&span, response.status().as_u16(), 500);
+    response
 }
 
 async fn routes(State(front): State<Front>, request: Request) -> Response {

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use mailbox::{Codec, Handler, KafkaSettings, Outbox, consumer::Consumer, relay::Relay, tail::Tail};
+use mailbox::{Carrier, Codec, Handler, KafkaSettings, Outbox, capture, consumer::Consumer, relay::Relay, tail::Tail};
 use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +28,8 @@ pub struct Host {
     relay_options: PgConnectOptions,
     front: http::Front,
     address: SocketAddr,
+    /// Where it answers other services alone.
+    internal_address: Option<SocketAddr>,
     /// Asked for from outside.
     shutdown: CancellationToken,
     /// Tasks that take in work.
@@ -49,11 +51,14 @@ impl Host {
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         crate::telemetry::metrics();
+        // Before anything is waited for: what cannot work is said at once.
+        let kafka = config.kafka_settings()?;
         let listener = http::bind(config.http).await?;
         let address = listener.local_addr()?;
         let front = http::Front::default();
         let mut intake = JoinSet::new();
         intake.spawn(http::serve(listener, front.clone(), shutdown.clone()));
+        front.waits_for("the database");
         let pool = database::open(
             &config.database_url,
             service,
@@ -62,17 +67,27 @@ impl Host {
             &shutdown,
         )
         .await?;
+        front.waits_for("the schema registry");
         let codec = Codec::start(&config.registry, config.registry_mode.into(), service, &shutdown).await?;
         codec.check_same_registry(&pool).await?;
+        let outbox = Outbox::carried_by(config.outbox.into());
+        if outbox.carrier() == Carrier::Capture {
+            front.waits_for("the replication slot of its outbox");
+            capture::begin(&pool, service, &shutdown).await?;
+        }
+        front.waits_for("the token for Kafka");
+        kafka.log_in(&shutdown).await?;
+        front.waits_for("its own preparations");
         Ok(Self {
             service,
             pool,
             codec,
-            outbox: Outbox::new(),
-            kafka: config.kafka_settings(),
+            outbox,
+            kafka,
             relay_options: database::options(&config.database_url, service)?,
             front,
             address,
+            internal_address: None,
             shutdown,
             intake,
         })
@@ -156,6 +171,23 @@ impl Host {
         self.intake.spawn(task(self.shutdown.clone()));
     }
 
+    /// Serves `routes` at an address of their own, for other services and never for the public.
+    ///
+    /// # Errors
+    /// A taken port.
+    pub async fn serve_internally(&mut self, address: SocketAddr, routes: Router) -> anyhow::Result<()> {
+        let listener = http::bind(address).await?;
+        self.internal_address = Some(listener.local_addr()?);
+        let shutdown = self.shutdown.clone();
+        self.intake.spawn(async move {
+            axum::serve(listener, routes)
+                .with_graceful_shutdown(shutdown.cancelled_owned())
+                .await?;
+            Ok(())
+        });
+        Ok(())
+    }
+
     /// Opens the routes, starts the relay, and lets the service work.
     #[must_use]
     pub fn run(self, routes: Router) -> Running {
@@ -167,23 +199,31 @@ impl Host {
             relay_options,
             front,
             address,
+            internal_address,
             shutdown,
             mut intake,
             ..
         } = self;
-        front.open(pool.clone(), routes);
+        front.open(service, pool.clone(), routes);
         let relay_shutdown = CancellationToken::new();
+        let carrier = outbox.carrier();
+        let watched = pool.clone();
         let relay = Relay::new(service, relay_options, kafka, outbox);
         let relay_token = relay_shutdown.clone();
         let stop = shutdown.clone();
         let supervisor = tokio::spawn(async move {
-            let mut relay_task = tokio::spawn(async move { relay.run(relay_token).await });
+            let mut relay_task = tokio::spawn(async move {
+                match carrier {
+                    Carrier::Relay => relay.run(relay_token).await,
+                    Carrier::Capture => capture::watch(watched, service, relay_token).await,
+                }
+            });
             let mut relay_ended = false;
             let result = tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = &mut relay_task => {
                     relay_ended = true;
-                    Err(anyhow::anyhow!("the relay of {service} ended by itself: {ended:?}"))
+                    Err(anyhow::anyhow!("the carrier of {service}'s outbox ended by itself: {ended:?}"))
                 }
                 // Every task runs until shutdown, so one that ends earlier has failed.
                 ended = intake.join_next() => match ended {
@@ -215,6 +255,7 @@ impl Host {
         Running {
             service,
             address,
+            internal_address,
             shutdown,
             supervisor: Some(supervisor),
         }
@@ -226,6 +267,7 @@ impl Host {
 pub struct Running {
     service: &'static str,
     address: SocketAddr,
+    internal_address: Option<SocketAddr>,
     shutdown: CancellationToken,
     /// None once its end has been told.
     supervisor: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
@@ -242,6 +284,12 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it answers other services alone, if it does.
+    #[must_use]
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.internal_address
     }
 
     /// Drains and waits for the end.

@@ -8,86 +8,24 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, RwLock},
-    time::Duration,
 };
 
 use apache_avro::Schema;
 use contracts::{Message, MessageType, ids::MessageId, topics};
 use futures::{StreamExt, TryStreamExt};
 use schema_registry_converter::{
-    async_impl::schema_registry::{SrSettings, get_schema_by_id, perform_sr_call, post_schema},
-    error::SRCError,
-    schema_registry_common::{
-        BytesResult, SchemaType, SrCall, SuppliedSchema, get_bytes_result, get_payload,
-    },
+    async_impl::schema_registry::{SrSettings, get_schema_by_id},
+    schema_registry_common::{BytesResult, get_bytes_result, get_payload},
 };
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Fault, Outgoing};
-
-/// What to do with our schemas at start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RegistryMode {
-    /// Register what is missing. The registry refuses what is not compatible.
-    Register,
-    /// Insist that everything is registered already, and register nothing.
-    Check,
-}
-
-/// Why the registry cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The registry's address is not a URL, or the client could not be made.
-    #[error("the schema registry's address `{url}` cannot be used: {reason}")]
-    Address {
-        /// What was given.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The registry refused one of our schemas.
-    #[error(
-        "the schema registry refuses {subject}: {reason}. Make the change compatible (FULL_TRANSITIVE): give new fields a default, remove none without one"
-    )]
-    Refused {
-        /// Topic and record.
-        subject: String,
-        /// The registry's words.
-        reason: String,
-    },
-    /// Check mode, and one of our schemas is not registered.
-    #[error(
-        "{subject} is not registered as this program has it: {reason}. Register the schemas first, or start with --registry-mode register"
-    )]
-    NotRegistered {
-        /// Topic and record.
-        subject: String,
-        /// The registry's words.
-        reason: String,
-    },
-    /// Shutdown was asked for while the registry was away.
-    #[error("stopped while waiting for the schema registry")]
-    Stopped,
-    /// The ids are others than when the rows in the outbox were written.
-    #[error(
-        "this is another schema registry than before ({subject} had id {was}, now {now}), and {rows} messages in the outbox bear the old ids. Start once with the old registry and let the outbox drain, then change it"
-    )]
-    Exchanged {
-        /// Topic and record.
-        subject: String,
-        /// The id under which it was known.
-        was: i32,
-        /// The id that the registry gives now.
-        now: i32,
-        /// Rows that wait in the outbox.
-        rows: i64,
-    },
-    /// The list of ids could not be read or written.
-    #[error("the registry's ids cannot be compared with the ones known")]
-    Database(#[from] sqlx::Error),
-}
+pub use crate::registry::{RegistryError, RegistryMode};
+use crate::{
+    Fault, Outgoing,
+    registry::{Registry, is_unknown, words},
+};
 
 /// Encodes and decodes messages. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -124,24 +62,12 @@ impl Codec {
         service: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let address = |reason: String| RegistryError::Address {
-            url: url.to_owned(),
-            reason,
-        };
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(address(
-                "write it as http://host:port or https://host:port".to_owned(),
-            ));
-        }
-        let settings = SrSettings::new_builder(url.trim_end_matches('/').to_owned())
-            .set_timeout(Duration::from_secs(5))
-            .build()
-            .map_err(|e| address(e.to_string()))?;
+        let registry = Registry::new(url, mode)?;
         let registrations: Vec<_> = declared()
             .map(|(topic, message)| {
-                let settings = &settings;
+                let registry = &registry;
                 async move {
-                    let id = register(settings, mode, topic, message, shutdown).await?;
+                    let id = registry.enrol(topic, message, shutdown).await?;
                     Ok::<_, RegistryError>(((topic, message.name), id))
                 }
             })
@@ -155,7 +81,7 @@ impl Codec {
             .map(|(topic, message)| (ids[&(topic, message.name)], Arc::new(message.schema().clone())))
             .collect();
         Ok(Self(Arc::new(Inner {
-            settings,
+            settings: registry.settings().clone(),
             source: format!("/belay/{service}"),
             ids,
             schemas: RwLock::new(schemas),
@@ -298,93 +224,9 @@ impl Codec {
     }
 }
 
-async fn register(
-    settings: &SrSettings,
-    mode: RegistryMode,
-    topic: &str,
-    message: &MessageType,
-    shutdown: &CancellationToken,
-) -> Result<u32, RegistryError> {
-    let subject = topics::subject(topic, message);
-    let mut pause = Duration::from_millis(200);
-    loop {
-        let result = match mode {
-            RegistryMode::Register => {
-                let schema = SuppliedSchema::new(
-                    Some(message.name.to_owned()),
-                    SchemaType::Avro,
-                    message.schema_text.to_owned(),
-                );
-                post_schema(settings, subject.clone(), schema)
-                    .await
-                    .map(|registered| registered.id)
-            }
-            RegistryMode::Check => {
-                let body =
-                    serde_json::json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
-                perform_sr_call(settings, SrCall::PostForVersion(&subject, &body))
-                    .await
-                    .and_then(|found| {
-                        found
-                            .id
-                            .ok_or_else(|| SRCError::non_retryable_without_cause("no id"))
-                    })
-            }
-        };
-        let error = match result {
-            Ok(id) => return Ok(id),
-            Err(error) => error,
-        };
-        if !is_away(&error) {
-            let reason = words(&error);
-            return Err(match mode {
-                RegistryMode::Register => RegistryError::Refused { subject, reason },
-                RegistryMode::Check => RegistryError::NotRegistered { subject, reason },
-            });
-        }
-        tracing::warn!(%subject, retry_in_ms = pause.as_millis(), "the schema registry is away: {}", words(&error));
-        // Cancel-safe: nothing is under way while it waits.
-        tokio::select! {
-            () = shutdown.cancelled() => return Err(RegistryError::Stopped),
-            () = tokio::time::sleep(pause) => {}
-        }
-        pause = (pause * 2).min(Duration::from_secs(5));
-    }
-}
-
 /// Every message of the contract with its topic.
 fn declared() -> impl Iterator<Item = (&'static str, &'static MessageType)> {
     topics::TOPICS
         .iter()
         .flat_map(|topic| topic.messages().into_iter().map(|message| (topic.name, message)))
-}
-
-/// The registry gave no answer, or one that speaks of its own trouble: 5xx, too many requests, too slow a request.
-fn is_away(error: &SRCError) -> bool {
-    match status(error) {
-        Some(status) => status >= 500 || status == 429 || status == 408,
-        None => error.retriable,
-    }
-}
-
-/// The registry says that there is no such schema. Any other answer, such as a missing right, is the deployment's fault and
-/// not the message's.
-fn is_unknown(error: &SRCError) -> bool {
-    matches!(status(error), Some(400 | 404 | 422))
-}
-
-/// The HTTP status of the registry's answer. The library gives it in words only, and calls 500 final; tests with such
-/// answers hold this together.
-fn status(error: &SRCError) -> Option<u16> {
-    let words = error
-        .error
-        .strip_prefix("HTTP request to schema registry failed with status ")?;
-    words.get(..3)?.parse().ok()
-}
-
-fn words(error: &SRCError) -> String {
-    match &error.cause {
-        Some(cause) => format!("{} ({cause})", error.error),
-        None => error.error.clone(),
-    }
 }

@@ -17,17 +17,20 @@ use contracts::envelope::Envelope;
 use futures::{FutureExt, StreamExt};
 use rdkafka::{
     ClientContext, Message as _, TopicPartitionList,
+    client::OAuthToken,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
     message::{Headers, OwnedMessage},
 };
-use sqlx::{PgConnection, PgPool};
+use sqlx::{Connection, PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::{
     Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
-    closing::Closing,
     inbox,
+    kafka::Context,
+    limit::{self, STATEMENT_LIMIT},
     parked::{Cause, park_received, readable_key},
 };
 
@@ -69,6 +72,7 @@ pub struct Consumer<H> {
     codec: Codec,
     outbox: Outbox,
     handler: H,
+    limit: Duration,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -96,7 +100,14 @@ impl<H: Handler> Consumer<H> {
             codec,
             outbox,
             handler,
+            limit: STATEMENT_LIMIT,
         }
+    }
+
+    /// Gives a transaction another limit than [`STATEMENT_LIMIT`]. For tests.
+    #[must_use]
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Runs until `shutdown`. A batch that has begun is finished first.
@@ -104,13 +115,12 @@ impl<H: Handler> Consumer<H> {
     /// # Errors
     /// Only when the client cannot be made from its settings; everything later is tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let context = Assignments::default();
-        let generation = context.generation.clone();
-        let consumer: Closing<StreamConsumer<Assignments>> = Closing::new(
-            self.kafka
-                .group_consumer(&self.group)
-                .create_with_context(context)?,
-        );
+        let generation = Arc::default();
+        let context = Assignments {
+            generation: Arc::clone(&generation),
+            login: self.kafka.context(),
+        };
+        let consumer = self.kafka.stream(&self.kafka.group_consumer(&self.group), context)?;
         consumer.subscribe(&self.topics)?;
         let mut complained = None;
         loop {
@@ -199,33 +209,67 @@ impl<H: Handler> Consumer<H> {
         Ok(())
     }
 
+    /// One transaction, traced: a span for each message, from here to the commit, and one for the transaction.
     async fn handle_at_once(&self, batch: &[OwnedMessage]) -> Result<(), Fault> {
         let started = tokio::time::Instant::now();
         let mut received = Vec::with_capacity(batch.len());
         for message in batch {
             received.push(self.open(message).await?);
         }
-        let mut tx = self.pool.begin().await?;
-        let claims = inbox::claim(&mut tx, &self.group, &received).await?;
-        let mut seen = std::collections::HashSet::new();
-        let mut fresh = Vec::with_capacity(received.len());
-        for (message, original) in received.into_iter().zip(batch) {
-            let id: Uuid = message.envelope.id.0;
-            if claims.blocked.contains(&id) {
-                let fault = Fault::deterministic(anyhow::anyhow!("an earlier message of its key is parked"));
-                park_received(&mut tx, &self.group, original, Cause::Behind, &fault).await?;
-            } else if claims.fresh.contains(&id) && seen.insert(id) {
-                fresh.push(message);
+        for message in &mut received {
+            self.trace(message, batch.len());
+        }
+        let messages: Vec<tracing::Span> = received.iter().map(|message| message.span.clone()).collect();
+        let transaction = spans::transaction(&self.service, &messages);
+        let result = self
+            .settle_at_once(batch, received, started)
+            .instrument(transaction.clone())
+            .await;
+        if let Err(fault) = &result {
+            for span in messages.iter().chain([&transaction]) {
+                spans::failed(span, fault.class());
             }
         }
-        let outgoing = if fresh.is_empty() {
-            Vec::new()
-        } else {
-            self.handler.handle(&mut tx, &fresh).await?
-        };
-        self.outbox.append(&mut tx, &outgoing).await?;
-        tx.commit().await?;
-        if !outgoing.is_empty() {
+        for span in &messages {
+            // A span ends when it was last entered: at the end of the transaction, whatever ran in it before.
+            span.in_scope(|| {});
+        }
+        result
+    }
+
+    /// Puts a message into a span of its own, whose trace is continued by whatever the message causes.
+    fn trace(&self, message: &mut Received, batch: usize) {
+        message.span = spans::process(
+            &self.service,
+            &self.group,
+            &spans::kinds::Consumed {
+                topic: &message.topic,
+                partition: message.partition,
+                offset: message.offset,
+                key: &message.key,
+                id: message.envelope.id,
+                message_type: &message.envelope.message_type,
+                batch,
+                trace: message.envelope.trace,
+                tracestate: message.envelope.tracestate.as_deref(),
+            },
+        );
+        if let Some(own) = spans::context_of(&message.span) {
+            message.envelope.trace = Some(own);
+        }
+    }
+
+    async fn settle_at_once(
+        &self,
+        batch: &[OwnedMessage],
+        received: Vec<Received>,
+        started: tokio::time::Instant,
+    ) -> Result<(), Fault> {
+        let (fresh, sends) = limit::on_connection(&self.pool, self.limit, async |connection| {
+            self.transact(connection, batch, received).await
+        })
+        .await?;
+        if sends {
             self.outbox.wake_relay();
         }
         self.handler.committed(&fresh);
@@ -236,6 +280,41 @@ impl<H: Handler> Consumer<H> {
         Ok(())
     }
 
+    /// One batch in one transaction: claims, the handler's changes, the outbox. Gives the messages that were handled, and
+    /// whether something is to be sent.
+    async fn transact(
+        &self,
+        connection: &mut PgConnection,
+        batch: &[OwnedMessage],
+        received: Vec<Received>,
+    ) -> Result<(Vec<Received>, bool), Fault> {
+        let mut tx = connection.begin().await?;
+        let claims = inbox::claim(&mut tx, &self.group, &received).await?;
+        let mut seen = std::collections::HashSet::new();
+        let mut fresh = Vec::with_capacity(received.len());
+        for (message, original) in received.into_iter().zip(batch) {
+            let id: Uuid = message.envelope.id.0;
+            if claims.blocked.contains(&id) {
+                message.span.record("belay.outcome", "parked behind");
+                let fault = Fault::deterministic(anyhow::anyhow!("an earlier message of its key is parked"));
+                park_received(&mut tx, &self.group, original, Cause::Behind, &fault).await?;
+            } else if claims.fresh.contains(&id) && seen.insert(id) {
+                message.span.record("belay.outcome", "handled");
+                fresh.push(message);
+            } else {
+                message.span.record("belay.outcome", "known");
+            }
+        }
+        let outgoing = if fresh.is_empty() {
+            Vec::new()
+        } else {
+            self.handler.handle(&mut tx, &fresh).await?
+        };
+        self.outbox.append(&mut tx, &outgoing).await?;
+        tx.commit().await?;
+        Ok((fresh, !outgoing.is_empty()))
+    }
+
     /// Reads key, headers and wire format.
     async fn open(&self, message: &OwnedMessage) -> Result<Received, Fault> {
         open(&self.codec, message).await
@@ -244,10 +323,12 @@ impl<H: Handler> Consumer<H> {
     async fn park(&self, message: &OwnedMessage, fault: &Fault) -> Result<(), Fault> {
         tracing::error!(group = %self.group, topic = message.topic(), partition = message.partition(), offset = message.offset(), "a message is parked: {fault}");
         metrics::counter!("belay_parked_total", "service" => self.service.clone()).increment(1);
-        let mut tx = self.pool.begin().await?;
-        park_received(&mut tx, &self.group, message, Cause::Failed, fault).await?;
-        tx.commit().await?;
-        Ok(())
+        limit::on_connection(&self.pool, self.limit, async |connection| {
+            let mut tx = connection.begin().await?;
+            park_received(&mut tx, &self.group, message, Cause::Failed, fault).await?;
+            Ok(tx.commit().await?)
+        })
+        .await
     }
 }
 
@@ -276,16 +357,24 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
         envelope,
         schema,
         datum,
+        span: tracing::Span::none(),
     })
 }
 
 /// Counts changes of the assignment, so that the loop notices one that happened while it filled a batch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Assignments {
     generation: Arc<AtomicU64>,
+    login: Context,
 }
 
-impl ClientContext for Assignments {}
+impl ClientContext for Assignments {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Context::ENABLE_REFRESH_OAUTH_TOKEN;
+
+    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
+        self.login.generate_oauth_token(config)
+    }
+}
 
 impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {

@@ -8,31 +8,37 @@
 //! |---|---|
 //! | [`outbox`] | messages written with the business change |
 //! | [`relay`] | from the outbox to Kafka, in order, one leader per service |
+//! | [`capture`] | change data capture in the relay's place |
 //! | [`consumer`] | from Kafka to a [`Handler`]: one transaction per batch, bisecting and parking what cannot be handled |
 //! | [`inbox`] | messages already handled |
 //! | [`barrier`] | commands already carried out, and their answers |
 //! | [`participant`] | the shell of a service that carries out commands: lock, decide in order, write once |
 //! | [`tail`] | live messages for this process alone, without group and inbox |
-//! | [`codec`] | Confluent's wire format and the registry |
+//! | [`codec`] | Confluent's wire format, and the registry's part in it |
 //! | [`request`] | HTTP writes already carried out |
 //! | [`parked`] | messages that wait for an operator |
 //! | [`fault`] | what to try again, and what to park |
-//! | [`kafka`] | client settings |
+//! | [`limit`] | how long the database may leave a question open |
+//! | [`kafka`] | clients of the broker and how they log in |
+//! | [`closing`] | clients that are closed on threads of their own |
 //!
 //! Invariants, stated as absences: no position is kept in the outbox, so no row can be skipped; no `NOTIFY` in a
 //! business transaction; no network call inside a transaction; no message is dropped without a row in `parked`.
 
 pub mod barrier;
-mod closing;
+pub mod capture;
+pub mod closing;
 pub mod codec;
 pub mod consumer;
 pub mod fault;
 pub mod inbox;
 pub mod kafka;
+pub mod limit;
 pub mod outbox;
 pub mod parked;
 pub mod participant;
 mod received;
+mod registry;
 pub mod relay;
 pub mod request;
 pub mod tail;
@@ -41,7 +47,7 @@ pub use codec::Codec;
 pub use consumer::Handler;
 pub use fault::Fault;
 pub use kafka::KafkaSettings;
-pub use outbox::{Outbox, Outgoing};
+pub use outbox::{Carrier, Outbox, Outgoing};
 pub use received::Received;
 
 /// The mailbox's tables. A test database is known by the migrations in it, hence public.

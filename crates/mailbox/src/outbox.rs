@@ -33,7 +33,8 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
     /// The sender (`ce_source`).
     pub source: String,
-    /// The trace it belongs to.
+    /// The trace it belongs to, and the span that writes it. None is filled in by [`Outbox::append`]: the span it is called
+    /// in, or a trace that begins there.
     pub trace: Option<TraceContext>,
     /// Vendors' trace state, handed on.
     pub tracestate: Option<String>,
@@ -46,16 +47,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Continues the trace of `cause` and names it as the cause.
+    /// Continues the trace of `cause`, at the span in which `cause` is handled, and names it as the cause.
     #[must_use]
     pub fn caused_by(mut self, cause: &Received) -> Self {
         self.causation_id = Some(cause.envelope.id);
-        self.trace = Some(
-            cause
-                .envelope
-                .trace
-                .map_or_else(TraceContext::root, |trace| trace.child()),
-        );
+        self.trace = Some(cause.envelope.trace.unwrap_or_else(TraceContext::root));
         self.tracestate.clone_from(&cause.envelope.tracestate);
         self
     }
@@ -82,10 +78,21 @@ impl Outgoing {
     }
 }
 
+/// Who carries messages from the outbox to the broker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Carrier {
+    /// [`crate::relay`], within the service.
+    #[default]
+    Relay,
+    /// Change data capture, outside of it: [`crate::capture`].
+    Capture,
+}
+
 /// The handle with which a service writes its outbox and wakes its relay. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox {
     wake: Arc<Notify>,
+    carrier: Carrier,
 }
 
 impl Outbox {
@@ -95,7 +102,25 @@ impl Outbox {
         Self::default()
     }
 
+    /// An outbox that `carrier` empties.
+    #[must_use]
+    pub fn carried_by(carrier: Carrier) -> Self {
+        Self {
+            carrier,
+            ..Self::default()
+        }
+    }
+
+    /// Who empties it.
+    #[must_use]
+    pub fn carrier(&self) -> Carrier {
+        self.carrier
+    }
+
     /// Writes the messages in the caller's transaction. Call it last: see the module.
+    ///
+    /// For [`Carrier::Capture`] it deletes them too: the database's log has them, and the table stays empty (test
+    /// `a_captured_message_is_in_the_log_and_not_in_the_table`).
     ///
     /// # Errors
     /// [`Fault::Deterministic`] when a message exceeds [`MAX_PAYLOAD_BYTES`]; the database's faults.
@@ -115,8 +140,22 @@ impl Outbox {
         let ids: Vec<uuid::Uuid> = messages.iter().map(|m| m.id.0).collect();
         let payloads: Vec<&[u8]> = messages.iter().map(|m| m.payload.as_slice()).collect();
         let commands: Vec<Option<uuid::Uuid>> = messages.iter().map(|m| m.command_id.map(|c| c.0)).collect();
+        let current = spans::current();
+        let current_state = current.and_then(|_| spans::current_tracestate());
+        let traces: Vec<String> = messages
+            .iter()
+            .map(|m| m.trace.or(current).unwrap_or_else(TraceContext::root).to_string())
+            .collect();
+        let states: Vec<Option<String>> = messages
+            .iter()
+            .map(|m| {
+                m.tracestate
+                    .clone()
+                    .or_else(|| current_state.clone().filter(|_| m.trace.is_none()))
+            })
+            .collect();
         let causes: Vec<Option<uuid::Uuid>> = messages.iter().map(|m| m.causation_id.map(|c| c.0)).collect();
-        sqlx::query!(
+        let sequences = sqlx::query_scalar!(
             "insert into outbox (id, aggregatetype, aggregateid, type, payload, source, traceparent, tracestate,
                                  command_id, causation_id, reply_to)
              select m.id, m.topic, m.key, m.type, m.payload, m.source, m.traceparent, m.tracestate,
@@ -125,21 +164,30 @@ impl Outbox {
                          $8::text[], $9::uuid[], $10::uuid[], $11::text[])
                   with ordinality as m (id, topic, key, type, payload, source, traceparent, tracestate,
                                         command_id, causation_id, reply_to, position)
-             order by m.position",
+             order by m.position
+             returning seq",
             &ids,
             &column(|m| m.topic.to_owned()),
             &column(|m| m.key.clone()),
             &column(|m| m.message_type.to_owned()),
             &payloads as &[&[u8]],
             &column(|m| m.source.clone()),
-            &optional(|m| m.trace.map(|t| t.to_string())) as &[Option<String>],
-            &optional(|m| m.tracestate.clone()) as &[Option<String>],
+            &traces,
+            &states as &[Option<String>],
             &commands as &[Option<uuid::Uuid>],
             &causes as &[Option<uuid::Uuid>],
             &optional(|m| m.reply_to.map(str::to_owned)) as &[Option<String>],
         )
-        .execute(connection)
+        .fetch_all(&mut *connection)
         .await?;
+        match self.carrier {
+            Carrier::Relay => {}
+            Carrier::Capture => {
+                sqlx::query!("delete from outbox where seq = any($1)", &sequences)
+                    .execute(connection)
+                    .await?;
+            }
+        }
         Ok(())
     }
 

@@ -13,11 +13,14 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use contracts::envelope::{self, header};
+use contracts::{
+    envelope::{self, header},
+    ids::MessageId,
+};
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer},
+    producer::{FutureRecord, Producer},
     util::Timeout,
 };
 use serde_json::{Map, Value};
@@ -27,6 +30,8 @@ use uuid::Uuid;
 
 use crate::{
     Fault, KafkaSettings, Outbox,
+    kafka::RelayProducer,
+    limit::{STATEMENT_LIMIT, within},
     parked::{Cause, RefusedRow, park_outgoing},
 };
 
@@ -46,6 +51,7 @@ pub struct Relay {
     database: PgConnectOptions,
     kafka: KafkaSettings,
     outbox: Outbox,
+    limit: Duration,
 }
 
 /// A row that is sent.
@@ -91,7 +97,14 @@ impl Relay {
             database,
             kafka,
             outbox,
+            limit: STATEMENT_LIMIT,
         }
+    }
+
+    /// Gives a statement another limit than [`STATEMENT_LIMIT`]. For tests.
+    #[must_use]
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
     }
 
     /// Runs until `shutdown`. Faults of the database and the broker are logged and tried again for ever.
@@ -110,8 +123,9 @@ impl Relay {
 
     /// Becomes the leader and relays until shutdown or failure.
     async fn lead(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let mut connection = PgConnection::connect_with(&self.database).await?;
-        while !try_lock(&mut connection).await? {
+        // Dropped with every error, so that a connection that does not answer is never asked again.
+        let mut connection = within(self.limit, PgConnection::connect_with(&self.database)).await?;
+        while !within(self.limit, try_lock(&mut connection)).await? {
             pause(FOLLOWER_POLL, shutdown).await;
             if shutdown.is_cancelled() {
                 return Ok(());
@@ -125,16 +139,16 @@ impl Relay {
     }
 
     async fn relay(&self, connection: &mut PgConnection, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let mut producer: FutureProducer = self.kafka.producer().create()?;
-        let mut parked = parked_keys(connection).await?;
+        let mut producer = self.kafka.relay_producer()?;
+        let mut parked = within(self.limit, parked_keys(connection)).await?;
         // Up to this row, rows are sent one at a time: the broker has refused one of them in company.
         let mut alone_to: Option<i64> = None;
         while !shutdown.is_cancelled() {
             if !parked.is_empty() {
                 // An operator may have settled what a key waits for.
-                parked = parked_keys(connection).await?;
+                parked = within(self.limit, parked_keys(connection)).await?;
             }
-            let mut rows = select(connection).await?;
+            let mut rows = within(self.limit, select(connection)).await?;
             metrics::gauge!("belay_outbox_rows", "service" => self.service.clone()).set(rows.len() as f64);
             let Some(first) = rows.first() else {
                 // Cancel-safe: a wake that is lost here is made good by the next select.
@@ -154,13 +168,8 @@ impl Relay {
                 .into_iter()
                 .partition(|row| !parked.contains(&(row.topic.clone(), row.key.clone())));
             for row in behind {
-                park(
-                    connection,
-                    row,
-                    Cause::Behind,
-                    "an earlier message of its key is parked",
-                )
-                .await?;
+                let why = "an earlier message of its key is parked";
+                within(self.limit, park(connection, row, Cause::Behind, why)).await?;
             }
             let Some(sent) = self.send(&producer, rows, shutdown).await? else {
                 break;
@@ -170,7 +179,7 @@ impl Relay {
                 .filter(|(_, delivery)| matches!(delivery, Delivery::Acknowledged))
                 .map(|(row, _)| row.seq)
                 .collect();
-            delete(connection, &acknowledged).await?;
+            within(self.limit, delete(connection, &acknowledged)).await?;
             metrics::counter!("belay_relayed_total", "service" => self.service.clone())
                 .increment(acknowledged.len() as u64);
             let company = sent.len() > 1;
@@ -187,7 +196,7 @@ impl Relay {
                     Delivery::Refused(error) => {
                         tracing::error!(service = %self.service, message.id = %row.id, "the broker refuses a message; its key is parked: {error}");
                         parked.insert((row.topic.clone(), row.key.clone()));
-                        park(connection, row, Cause::Failed, &error).await?;
+                        within(self.limit, park(connection, row, Cause::Failed, &error)).await?;
                         renew = true;
                     }
                     // After a refusal the rest of the batch fails with it; that is no failure of the broker's.
@@ -198,7 +207,7 @@ impl Relay {
             if renew || failure.is_some() {
                 // A gapless producer that failed once refuses everything after it: purge it, and read the rows again.
                 producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
-                producer = self.kafka.producer().create()?;
+                producer = self.kafka.relay_producer()?;
             }
             if let Some(error) = failure {
                 tracing::warn!(service = %self.service, "the broker did not take a batch, which is sent again: {error}");
@@ -209,34 +218,59 @@ impl Relay {
         Ok(())
     }
 
+    /// The span of a send, a child of the one that wrote the row.
+    fn trace(&self, row: &Row) -> tracing::Span {
+        let written_in = row.traceparent.as_deref().and_then(|text| text.parse().ok());
+        spans::send(
+            &self.service,
+            &row.topic,
+            &row.key,
+            MessageId(row.id),
+            row.payload.len(),
+            written_in,
+            row.tracestate.as_deref(),
+        )
+    }
+
     /// Hands all rows to the producer in order and waits for every answer. `None` when shutdown came first.
     async fn send(
         &self,
-        producer: &FutureProducer,
+        producer: &RelayProducer,
         rows: Vec<Row>,
         shutdown: &CancellationToken,
     ) -> anyhow::Result<Option<Vec<(Row, Delivery)>>> {
         let mut pending = Vec::with_capacity(rows.len());
         for row in rows {
-            let delivery = enqueue(producer, &row);
+            let span = self.trace(&row);
+            let delivery = enqueue(producer, &row, &span);
             // Nothing of the batch may overtake a row that could not be queued.
             let failed = delivery.is_err();
-            pending.push((row, delivery));
+            pending.push((row, span, delivery));
             if failed {
                 break;
             }
         }
         let answers = async {
             let mut answers = Vec::with_capacity(pending.len());
-            for (row, delivery) in pending {
+            for (row, span, delivery) in pending {
                 let delivery = match delivery {
                     Err(error) => classify(error),
                     Ok(future) => match future.await {
-                        Ok(Ok(_)) => Delivery::Acknowledged,
+                        Ok(Ok(place)) => {
+                            let partition = tracing::field::display(place.partition);
+                            span.record("messaging.destination.partition.id", partition);
+                            span.record("messaging.kafka.offset", place.offset);
+                            Delivery::Acknowledged
+                        }
                         Ok(Err((error, _))) => classify(error),
                         Err(_) => Delivery::Failed(KafkaError::Canceled),
                     },
                 };
+                match &delivery {
+                    Delivery::Acknowledged => {}
+                    Delivery::Refused(_) => spans::failed(&span, "refused"),
+                    Delivery::Failed(_) => spans::failed(&span, "failed"),
+                }
                 answers.push((row, delivery));
             }
             answers
@@ -249,9 +283,19 @@ impl Relay {
     }
 }
 
-fn enqueue(producer: &FutureProducer, row: &Row) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
+fn enqueue(
+    producer: &RelayProducer,
+    row: &Row,
+    span: &tracing::Span,
+) -> Result<rdkafka::producer::DeliveryFuture, KafkaError> {
+    // The consumer continues at the send; while tracing is off, at the span that wrote the row.
+    let own = spans::context_of(span).map(|trace| trace.to_string());
     let mut headers = OwnedHeaders::new_with_capacity(13);
     for (name, value) in header_list(row) {
+        let value = match &own {
+            Some(own) if name == header::TRACEPARENT => own.clone(),
+            Some(_) | None => value,
+        };
         headers = headers.insert(Header {
             key: name,
             value: Some(&value),

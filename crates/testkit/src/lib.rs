@@ -11,6 +11,7 @@
 //! | [`broker`] | Kafka with the topics of the contract |
 //! | [`registry`] | a schema registry, and codecs that know it |
 //! | [`messages`] | messages as a handler gets them, without a broker |
+//! | [`proxy`] | a TCP proxy that can fall silent |
 //! | [`wait`] | waiting for a condition, with a bound |
 //!
 //! ```no_run
@@ -25,6 +26,7 @@ mod background;
 pub mod broker;
 pub mod database;
 pub mod messages;
+pub mod proxy;
 pub mod registry;
 pub mod server;
 pub mod wait;
@@ -32,5 +34,6 @@ pub mod wait;
 pub use broker::{Kafka, kafka, kafka_with_one_partition};
 pub use database::Database;
 pub use messages::{command, decoded, handle, received, repeated};
+pub use proxy::Proxy;
 pub use registry::{codec, registry_url};
 pub use wait::eventually;

@@ -51,6 +51,13 @@ pub struct Task {
 }
 
 impl Task {
+    /// Starts something that runs until its token is cancelled.
+    pub fn spawn<F: Future<Output = ()> + Send + 'static>(run: impl FnOnce(CancellationToken) -> F) -> Self {
+        let shutdown = CancellationToken::new();
+        let handle = tokio::spawn(run(shutdown.clone()));
+        Self { shutdown, handle }
+    }
+
     /// Lets it finish.
     pub async fn stop(self) {
         self.shutdown.cancel();
@@ -115,12 +122,7 @@ impl Bench {
 
     pub fn relay_to(&self, kafka: KafkaSettings) -> Task {
         let relay = Relay::new("mailbox", self.database.options(), kafka, self.outbox.clone());
-        let shutdown = CancellationToken::new();
-        let token = shutdown.clone();
-        Task {
-            shutdown,
-            handle: tokio::spawn(async move { relay.run(token).await }),
-        }
+        Task::spawn(|shutdown| async move { relay.run(shutdown).await })
     }
 
     pub fn consumer(&self, handler: impl Handler) -> Task {
@@ -138,12 +140,7 @@ impl Bench {
             self.outbox.clone(),
             handler,
         );
-        let shutdown = CancellationToken::new();
-        let token = shutdown.clone();
-        Task {
-            shutdown,
-            handle: tokio::spawn(async move { consumer.run(token).await.unwrap() }),
-        }
+        Task::spawn(|shutdown| async move { consumer.run(shutdown).await.unwrap() })
     }
 
     /// Sends records as they are, one after the other.

@@ -30,7 +30,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{LIMIT, bench::Bench};
+use crate::{
+    LIMIT,
+    bench::{Bench, Record},
+    recorder::Recorder,
+};
 
 /// A registry on a database of its own.
 async fn registry(listen: SocketAddr) -> (Registry, Database) {
@@ -128,6 +132,52 @@ async fn check_mode_insists_that_everything_is_registered() {
     assert!(matches!(error, RegistryError::NotRegistered { .. }), "{error}");
     start(registry.url(), RegistryMode::Register).await.unwrap();
     start(registry.url(), RegistryMode::Check).await.unwrap();
+}
+
+/// Asks the registry as a person would with curl.
+async fn level(url: &str, subject: &str) -> String {
+    let answer = reqwest::get(format!("{url}/config/{subject}")).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+    answer["compatibilityLevel"].as_str().unwrap_or("none").to_owned()
+}
+
+async fn set_level(url: &str, subject: &str, level: &str) {
+    let body = serde_json::json!({ "compatibility": level }).to_string();
+    let request = reqwest::Client::new()
+        .put(format!("{url}/config/{subject}"))
+        .body(body);
+    assert!(request.send().await.unwrap().status().is_success());
+}
+
+#[tokio::test]
+async fn registering_sets_the_level_of_every_subject_and_checking_insists_on_it() {
+    let (registry, _database) = registry(ANYWHERE).await;
+    let url = registry.url();
+    let created = subject(PURCHASE_REPLIES, OrderCreated::message_type());
+    set_level(url, &created, "BACKWARD").await;
+    start(url, RegistryMode::Register).await.unwrap();
+    for topic in contracts::topics::TOPICS {
+        for message in topic.messages() {
+            assert_eq!(level(url, &subject(topic.name, message)).await, "FULL_TRANSITIVE");
+        }
+    }
+    set_level(url, &created, "BACKWARD").await;
+
+    let error = start(url, RegistryMode::Check).await.unwrap_err().to_string();
+
+    assert!(
+        error.contains(&format!("keeps {created} at compatibility BACKWARD")),
+        "{error}"
+    );
+    assert!(
+        error.contains(&format!("curl -X PUT {url}/config/{created}")),
+        "{error}"
+    );
+    assert!(error.contains("--registry-mode register"), "{error}");
+    start(url, RegistryMode::Register)
+        .await
+        .expect("which sets it again");
+    start(url, RegistryMode::Check).await.unwrap();
 }
 
 #[tokio::test]
@@ -280,6 +330,57 @@ async fn an_unknown_schema_is_waited_for_while_the_registry_is_away_and_given_up
         .outgoing(PURCHASE_REPLIES, purchase_id, &OrderCancelled { purchase_id })
         .unwrap();
     codec.open(&message.payload).await.unwrap();
+}
+
+/// The registry goes away while the service runs: what is known goes on, what is new waits and is not parked.
+#[tokio::test]
+async fn a_running_consumer_waits_with_a_new_schema_until_the_registry_is_back() {
+    let (registry, database) = registry(ANYWHERE).await;
+    let address: SocketAddr = registry.url().trim_start_matches("http://").parse().unwrap();
+    let codec = start(registry.url(), RegistryMode::Register).await.unwrap();
+    let text = newer(OrderRejected::message_type());
+    let id = register(
+        registry.url(),
+        subject(PURCHASE_REPLIES, OrderRejected::message_type()),
+        text,
+    )
+    .await;
+    registry.stop().await;
+    let bench = Bench {
+        codec,
+        ..Bench::with_one_partition().await
+    };
+    let recorder = Recorder::default();
+    let consumer = bench.consumer(recorder.clone());
+    let known = bench.message(PurchaseId::fresh(), "known");
+    bench.send(&[Record::of(&known, None)]).await;
+    assert_eq!(bench.handled_count(1).await, ["known"]);
+    let mut new = bench.message(PurchaseId::fresh(), "new");
+    let mut datum = new.payload.split_off(5);
+    datum.extend([2, b'x']);
+    new.payload = get_payload(id, datum);
+    // Nobody is the registry now, but its port answers with trouble.
+    let (trouble, requests) = broken_registry(
+        TcpListener::bind(address).await.unwrap(),
+        "503 Service Unavailable",
+    )
+    .await;
+    bench.send(&[Record::of(&new, None)]).await;
+    eventually("the batch is repeated", LIMIT, async || {
+        (requests.load(Ordering::SeqCst) >= 3).then_some(())
+    })
+    .await;
+    assert_eq!(bench.parked().await.len(), 0);
+    trouble.abort();
+    let _ = trouble.await;
+
+    let _registry = Registry::start(database.pool(), address, &CancellationToken::new())
+        .await
+        .unwrap();
+
+    assert_eq!(bench.handled_count(2).await, ["known", "new"]);
+    assert_eq!(bench.parked().await.len(), 0);
+    consumer.stop().await;
 }
 
 #[tokio::test]

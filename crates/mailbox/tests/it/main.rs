@@ -10,6 +10,7 @@ mod bench;
 mod codec;
 mod consumer;
 mod fault;
+mod half_open;
 mod inbox;
 mod outbox;
 mod parking;

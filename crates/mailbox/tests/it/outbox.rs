@@ -1,5 +1,6 @@
 use contracts::ids::PurchaseId;
-use mailbox::{Outgoing, outbox::MAX_PAYLOAD_BYTES};
+use mailbox::{Carrier, Outbox, Outgoing, capture, outbox::MAX_PAYLOAD_BYTES};
+use tokio_util::sync::CancellationToken;
 
 use crate::bench::Bench;
 
@@ -51,6 +52,50 @@ async fn an_answer_continues_the_trace_of_its_cause() {
         answer.trace.unwrap().trace_id(),
         cause.envelope.trace.unwrap().trace_id()
     );
-    assert_ne!(answer.trace, cause.envelope.trace, "it is a span of its own");
     assert_eq!(answer.tracestate.as_deref(), Some("vendor=1"));
+}
+
+/// What the connector reads from the log is tested with Debezium (e2e); here, that the table keeps nothing.
+#[tokio::test]
+async fn a_captured_message_is_in_the_log_and_not_in_the_table() {
+    let bench = Bench::new().await;
+    let before: i64 = sqlx::query_scalar("select coalesce(pg_sequence_last_value('outbox_seq_seq'), 0)")
+        .fetch_one(&bench.pool())
+        .await
+        .unwrap();
+    let outbox = Outbox::carried_by(Carrier::Capture);
+    let mut tx = bench.pool().begin().await.unwrap();
+    let messages = ["one", "two"].map(|words| bench.message(PurchaseId::fresh(), words));
+
+    outbox.append(&mut tx, &messages).await.unwrap();
+    tx.commit().await.unwrap();
+
+    assert_eq!(bench.outbox_rows().await, 0);
+    let after: i64 = sqlx::query_scalar("select pg_sequence_last_value('outbox_seq_seq')")
+        .fetch_one(&bench.pool())
+        .await
+        .unwrap();
+    assert_eq!(
+        after - before,
+        2,
+        "both were written, in a transaction that was committed"
+    );
+}
+
+#[tokio::test]
+async fn a_service_without_a_logical_log_says_what_to_set() {
+    let bench = Bench::new().await;
+    let level: String = sqlx::query_scalar("select current_setting('wal_level')")
+        .fetch_one(&bench.pool())
+        .await
+        .unwrap();
+    assert_eq!(level, "replica", "the server of the tests keeps a plain log");
+    let error = capture::begin(&bench.pool(), "mailbox", &CancellationToken::new())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("wal_level = replica") && error.contains("--outbox relay"),
+        "{error}"
+    );
 }
