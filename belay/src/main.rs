@@ -1,6 +1,6 @@
 //! The program `belay`.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use belay::{audit, doctor, load, token, up};
 use clap::Parser;
@@ -25,10 +25,23 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let program = Program::parse();
-    host::telemetry::init(
+    let export = match &program.command {
+        Command::Up(args) => args.export(),
+        Command::Token(_) | Command::Audit(_) | Command::Load(_) | Command::Doctor(_) => None,
+    };
+    let started = host::telemetry::init(
         host::telemetry::LogFormat::Text,
         "warn,librdkafka=off,rdkafka=off",
+        export,
     );
+    let telemetry = match started {
+        Ok(telemetry) => telemetry,
+        Err(error) => {
+            // There is no log yet.
+            let _ = writeln!(std::io::stderr(), "{error:#}");
+            return ExitCode::FAILURE;
+        }
+    };
     let result = match program.command {
         Command::Up(args) => up::run(args).await,
         Command::Token(args) => token::run(args).await,
@@ -36,6 +49,7 @@ async fn main() -> ExitCode {
         Command::Load(args) => load::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     };
+    telemetry.flush().await;
     match result {
         Ok(code) => code,
         Err(error) => {

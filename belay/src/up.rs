@@ -3,6 +3,7 @@
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
+use host::telemetry::Export;
 use saga::RetryPolicy;
 use serde_json::{Value, json};
 
@@ -44,6 +45,9 @@ pub struct Args {
     /// The audience that tokens must name.
     #[arg(long, default_value = AUDIENCE)]
     pub audience: String,
+    /// Where traces go, by OTLP over HTTP: http://host:4318. Without it, as OTEL_EXPORTER_OTLP_ENDPOINT says; else nowhere.
+    #[arg(long)]
+    pub otlp: Option<String>,
 }
 
 /// The preferred address of the edge.
@@ -105,6 +109,16 @@ async fn work(
 }
 
 impl Args {
+    /// Where traces go. Every service of the process keeps its own name.
+    #[must_use]
+    pub fn export(&self) -> Option<Export> {
+        let export = match &self.otlp {
+            Some(url) => Some(Export::to(url)),
+            None => Export::from_environment(),
+        };
+        export.map(Export::with_own_names)
+    }
+
     async fn options(&self, data: &DataDir) -> anyhow::Result<Options> {
         Ok(Options {
             http: self.address().await?,

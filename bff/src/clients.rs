@@ -17,6 +17,7 @@ use contracts::{
 };
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use crate::domain::{Refusal, words::PurchaseState};
@@ -263,11 +264,35 @@ impl Service {
         Ok(url)
     }
 
+    /// One try, in a span of its own that the service continues.
     async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ServiceError> {
-        let response = request
-            .send()
-            .await
-            .map_err(|error| self.away(&error.without_url()))?;
+        let (client, request) = request.build_split();
+        let mut request = request.map_err(|error| self.broken(&error.without_url()))?;
+        let url = request.url();
+        let first = url.path_segments().and_then(|mut path| path.next());
+        let span = spans::http_client(
+            request.method().as_str(),
+            first.unwrap_or_default(),
+            url.host_str().unwrap_or_default(),
+            url.port_or_known_default(),
+        );
+        spans::inject(&span, request.headers_mut());
+        let answer = self
+            .answer(client.execute(request))
+            .instrument(span.clone())
+            .await;
+        match &answer {
+            Ok((status, _)) => spans::finished(&span, status.as_u16(), 400),
+            Err(_) => spans::failed(&span, "away"),
+        }
+        answer
+    }
+
+    async fn answer(
+        &self,
+        response: impl Future<Output = reqwest::Result<reqwest::Response>>,
+    ) -> Result<(StatusCode, Vec<u8>), ServiceError> {
+        let response = response.await.map_err(|error| self.away(&error.without_url()))?;
         let status = response.status();
         let body = response
             .bytes()

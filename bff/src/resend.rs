@@ -56,7 +56,7 @@ pub(crate) async fn send_due(pool: &PgPool, codec: &Codec, outbox: &Outbox) -> R
             .trace
             .parse::<TraceContext>()
             .unwrap_or_else(|_| TraceContext::root());
-        messages.push(submission.message(codec, trace.child())?);
+        messages.push(submission.message(codec, trace)?);
     }
     outbox.append(&mut tx, &messages).await?;
     tx.commit().await?;

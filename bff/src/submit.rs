@@ -85,7 +85,7 @@ pub(crate) async fn submit(
         return Ok(repeated(known, &accepted.request_hash));
     };
     accepted.submitted_at = submitted_at;
-    let command = accepted.message(&app.codec, trace.child())?;
+    let command = accepted.message(&app.codec, trace)?;
     app.outbox.append(&mut tx, &[command]).await?;
     tx.commit().await?;
     app.outbox.wake_relay();

@@ -33,6 +33,24 @@ impl Customer {
         }
     }
 
+    /// The same person, as part of a trace that began outside: every request carries this `traceparent`.
+    ///
+    /// # Panics
+    /// When it is no header value.
+    #[must_use]
+    pub fn within(self, traceparent: &str) -> Self {
+        let value = traceparent.parse().expect("a traceparent is a header value");
+        let headers = reqwest::header::HeaderMap::from_iter([(
+            reqwest::header::HeaderName::from_static("traceparent"),
+            value,
+        )]);
+        let client = reqwest::Client::builder()
+            .default_headers(headers)
+            .build()
+            .expect("the client can be made");
+        Self { client, ..self }
+    }
+
     /// The raw answer to a request.
     ///
     /// # Panics

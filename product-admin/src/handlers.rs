@@ -10,7 +10,6 @@ use contracts::{
         ReservationConfirmed, ReservationRejected, ReserveProducts,
     },
     topics,
-    trace::TraceContext,
 };
 use mailbox::{
     Codec, Fault, Outgoing, Received,
@@ -185,8 +184,7 @@ impl Participant for StockKeeper {
 /// # Errors
 /// [`Fault::Deterministic`] when it does not fit its schema.
 pub fn product_changed(codec: &Codec, product: &ProductChanged) -> Result<Outgoing, Fault> {
-    let outgoing = codec.outgoing(topics::PRODUCT_EVENTS, product.product_id, product)?;
-    Ok(outgoing.traced(TraceContext::root()))
+    codec.outgoing(topics::PRODUCT_EVENTS, product.product_id, product)
 }
 
 /// The products that a command names itself; those of a reservation are found by its purchase.

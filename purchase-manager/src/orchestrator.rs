@@ -272,6 +272,7 @@ impl Batch<'_> {
         decision: Decision<Purchase, Command, Reply>,
         cause: Option<&Received>,
     ) -> Result<Answer, Fault> {
+        let _span = trace(id, &decision, cause).entered();
         let record = self
             .records
             .get_mut(&id)
@@ -399,9 +400,26 @@ impl Batch<'_> {
     }
 }
 
+/// What is caused by no message belongs to the span that it happens in: of a request, or of the timers.
 fn follow(outgoing: Outgoing, cause: Option<&Received>) -> Outgoing {
     match cause {
         Some(message) => outgoing.caused_by(message),
-        None => outgoing.traced(contracts::trace::TraceContext::root()),
+        None => outgoing,
     }
+}
+
+/// The span of a decision: what became of the input, and which steps are commanded now.
+fn trace(id: Uuid, decision: &Decision<Purchase, Command, Reply>, cause: Option<&Received>) -> tracing::Span {
+    let input = decision.log().next();
+    let span = spans::decision(
+        cause.map(|message| &message.span),
+        PurchaseId(id),
+        input.and_then(|entry| entry.step()).map(|step| step.as_str()),
+        input.map_or("nothing", LogEntry::kind),
+    );
+    if !span.is_disabled() {
+        let commands: Vec<&str> = decision.commands().map(|sent| sent.step.as_str()).collect();
+        span.record("belay.commands", commands.join(","));
+    }
+    span
 }

@@ -6,6 +6,7 @@ use contracts::ids::PurchaseId;
 use mailbox::Fault;
 use saga::{Direction, Input, StepName, Timer};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     orchestrator::{Event, Orchestrator, What},
@@ -88,6 +89,7 @@ impl Timers {
             return Ok(0);
         }
         let fired = due.len();
+        let span = spans::timers("purchase-manager", fired);
         let events = due
             .into_iter()
             .map(|timer| {
@@ -107,11 +109,11 @@ impl Timers {
                 }
             })
             .collect();
-        let worked = self.orchestrator.work(&mut tx, events).await?;
-        self.orchestrator
-            .outbox()
-            .append(&mut tx, &worked.outgoing)
-            .await?;
+        let happen = async {
+            let worked = self.orchestrator.work(&mut tx, events).await?;
+            self.orchestrator.outbox().append(&mut tx, &worked.outgoing).await
+        };
+        happen.instrument(span).await?;
         tx.commit().await?;
         self.orchestrator.outbox().wake_relay();
         Ok(fired)

@@ -9,6 +9,7 @@ use async_graphql::{
 use contracts::trace::TraceContext;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Transport, limits, order::Order};
@@ -120,22 +121,48 @@ fn holds_nul(value: &Json) -> bool {
 /// Carries out a query or a mutation within the time limit.
 pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepared) -> Response {
     let reader = Arc::new(Reader::for_request(&transport.app, &caller.viewer));
-    let request = with_data(prepared.request, caller, reader);
-    let response = match tokio::time::timeout(LIMIT, transport.edge.execute(request)).await {
+    let operation_name = prepared.request.operation_name.clone();
+    let span = spans::graphql(
+        crate::SERVICE,
+        operation_word(prepared.operation),
+        operation_name.as_deref(),
+    );
+    // What the operation causes continues at its span; while tracing is off, where the caller's own trace is.
+    let trace = spans::context_of(&span).unwrap_or(caller.trace);
+    let request = with_data(prepared.request, caller, trace, reader);
+    let executed = transport.edge.execute(request).instrument(span.clone());
+    let response = match tokio::time::timeout(LIMIT, executed).await {
         Ok(response) => response,
         Err(_) => Response::from_errors(vec![error_with(
             Code::Timeout,
             "This took too long and was given up. What a mutation changes may have happened: send it again with the same idempotency key.",
         )]),
     };
+    if response.is_err() {
+        spans::failed(&span, "graphql");
+    }
     finished(response, caller, &prepared.order)
 }
 
+/// The operation's type as OpenTelemetry names it.
+const fn operation_word(operation: OperationType) -> &'static str {
+    match operation {
+        OperationType::Query => "query",
+        OperationType::Mutation => "mutation",
+        OperationType::Subscription => "subscription",
+    }
+}
+
 /// Adds to a request what the resolvers need.
-pub(crate) fn with_data(request: Request, caller: &Caller, reader: Arc<Reader>) -> Request {
+pub(crate) fn with_data(
+    request: Request,
+    caller: &Caller,
+    trace: TraceContext,
+    reader: Arc<Reader>,
+) -> Request {
     request
         .data(caller.viewer.clone())
-        .data(RequestTrace(caller.trace))
+        .data(RequestTrace(trace))
         .data(reader)
 }
 

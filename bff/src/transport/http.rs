@@ -186,7 +186,7 @@ fn trace(headers: &HeaderMap) -> TraceContext {
     let sent = headers
         .get("traceparent")
         .and_then(|value| value.to_str().ok()?.parse::<TraceContext>().ok());
-    sent.map_or_else(TraceContext::root, |trace| trace.child())
+    sent.unwrap_or_else(TraceContext::root)
 }
 
 fn unauthenticated(media: MediaType, error: &TokenError) -> Refused {

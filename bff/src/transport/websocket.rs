@@ -289,7 +289,7 @@ impl Operations {
         let responses: Pin<Box<dyn Stream<Item = GraphqlResponse> + Send>> = match prepared.operation {
             OperationType::Subscription => {
                 let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
-                let request = execute::with_data(prepared.request, &caller, reader);
+                let request = execute::with_data(prepared.request, &caller, caller.trace, reader);
                 let stream = transport.edge.execute_stream(request);
                 Box::pin(stream.map(move |response| execute::finished(response, &caller, &prepared.order)))
             }

@@ -1,6 +1,8 @@
-//! W3C trace context, as it travels in a message's headers.
+//! W3C trace context, as it travels in a message's headers and in the outbox.
 //!
-//! <https://www.w3.org/TR/trace-context/>, version 00.
+//! <https://www.w3.org/TR/trace-context/>, version 00. Spans have contexts of their own (crate `spans`); this is what is
+//! left of them on the wire. Where nobody traces, a context is handed on as it came, and a purchase that came without one
+//! gets an id all the same, so that its messages and its log can be found by it.
 
 use std::{fmt, str::FromStr};
 
@@ -18,24 +20,49 @@ pub struct TraceContext {
 pub struct NotATraceparent;
 
 impl TraceContext {
-    /// A trace that begins here. Ids come from two fresh UUIDs, of which the random halves are used.
+    /// The context of a span; none when either id is zero, which W3C excludes.
+    #[must_use]
+    pub fn new(trace_id: u128, span_id: u64, sampled: bool) -> Option<Self> {
+        (trace_id != 0 && span_id != 0).then_some(Self {
+            trace_id,
+            span_id,
+            sampled,
+        })
+    }
+
+    /// A trace that begins here and that nobody records: not sampled, so that nobody waits for its first span.
+    /// Ids come from two fresh UUIDs, of which the random halves are used.
     #[must_use]
     pub fn root() -> Self {
-        let trace_id = crate::ids::fresh().as_u128();
         Self {
-            trace_id,
+            trace_id: crate::ids::fresh().as_u128(),
             span_id: random_span(),
-            sampled: true,
+            sampled: false,
         }
     }
 
-    /// A new span in the same trace.
+    /// The span's id: 16 hexadecimal digits.
     #[must_use]
-    pub fn child(&self) -> Self {
-        Self {
-            span_id: random_span(),
-            ..*self
-        }
+    pub fn span_id(&self) -> String {
+        format!("{:016x}", self.span_id)
+    }
+
+    /// The trace's id as a number.
+    #[must_use]
+    pub fn trace_bits(&self) -> u128 {
+        self.trace_id
+    }
+
+    /// The span's id as a number.
+    #[must_use]
+    pub fn span_bits(&self) -> u64 {
+        self.span_id
+    }
+
+    /// Whether the span's owner says that it records.
+    #[must_use]
+    pub fn is_sampled(&self) -> bool {
+        self.sampled
     }
 
     /// The trace's id: 32 hexadecimal digits.
@@ -87,14 +114,7 @@ impl FromStr for TraceContext {
         let trace_id = u128::from_str_radix(trace, 16).map_err(|_| NotATraceparent)?;
         let span_id = u64::from_str_radix(span, 16).map_err(|_| NotATraceparent)?;
         let flags = u8::from_str_radix(flags, 16).map_err(|_| NotATraceparent)?;
-        if trace_id == 0 || span_id == 0 {
-            return Err(NotATraceparent);
-        }
-        Ok(Self {
-            trace_id,
-            span_id,
-            sampled: flags & 1 == 1,
-        })
+        Self::new(trace_id, span_id, flags & 1 == 1).ok_or(NotATraceparent)
     }
 }
 
@@ -106,8 +126,8 @@ mod tests {
     fn a_traceparent_survives_being_written_and_read() {
         let context = TraceContext::root();
         assert_eq!(context.to_string().parse::<TraceContext>(), Ok(context));
-        assert_eq!(context.child().trace_id(), context.trace_id());
-        assert_ne!(context.child().to_string(), context.to_string());
+        let sampled = TraceContext::new(1, 2, true).unwrap();
+        assert_eq!(sampled.to_string().parse::<TraceContext>(), Ok(sampled));
     }
 
     #[test]

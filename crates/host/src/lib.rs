@@ -10,7 +10,7 @@
 //! | [`database`] | the pool, the schema, the migrations |
 //! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
 //! | [`service`] | [`Host`] and [`Running`] |
-//! | [`telemetry`] | logs and metrics |
+//! | [`telemetry`] | logs, metrics, and the export of traces |
 //! | [`program`] | the body of every `main` |
 
 pub mod config;

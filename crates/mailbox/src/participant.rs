@@ -149,7 +149,15 @@ impl<P: Participant> Handler for ParticipantHandler<P> {
         let mut world = self.participant.load(connection, &operations).await?;
         let mut replies = Vec::with_capacity(batch.len());
         for (message, operation) in batch.iter().zip(&operations) {
-            let answer = match answer(&self.participant, &mut barrier, &mut world, operation) {
+            let span = spans::operation(
+                &message.span,
+                operation.purchase_id,
+                operation.step,
+                operation.direction.as_str(),
+            );
+            let answered =
+                span.in_scope(|| answer(&self.participant, &mut barrier, &mut world, operation, &span));
+            let answer = match answered {
                 Ok(answer) => answer,
                 Err(fault) => return Err(self.race_or(fault, connection, operation).await?),
             };
@@ -215,10 +223,14 @@ fn answer<P: Participant>(
     barrier: &mut Barrier<Answer<P::Reply>>,
     world: &mut P::World,
     operation: &Operation<P::Command>,
+    span: &tracing::Span,
 ) -> Result<Answer<P::Reply>, Fault> {
     let (saga, step, direction) = (operation.purchase_id.0, operation.step, operation.direction);
     let (outcome, answer) = match barrier.admit(saga, step, direction) {
-        Admission::Repeat(answer) => return Ok(answer.clone()),
+        Admission::Repeat(answer) => {
+            span.record("belay.outcome", "repeated");
+            return Ok(answer.clone());
+        }
         Admission::NothingToUndo => (
             Outcome::Done,
             Answer::Reply(participant.nothing_to_undo(operation)),
@@ -228,6 +240,7 @@ fn answer<P: Participant>(
             Verdict::Refused(reply) => (Outcome::Refused, Answer::Reply(reply)),
         },
     };
+    span.record("belay.outcome", outcome.as_str());
     if direction == Direction::Rollback && !barrier.has_seen(saga, step) {
         // The tombstone that a command meets when it arrives after its rollback.
         barrier.record(

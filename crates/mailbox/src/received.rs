@@ -18,12 +18,15 @@ pub struct Received {
     pub offset: i64,
     /// The key: the purchase's id, of product events the product's.
     pub key: String,
-    /// The headers.
+    /// The headers. While it is handled and traced, `envelope.trace` is the context of [`Received::span`]: what a message
+    /// causes continues there.
     pub envelope: Envelope,
     /// The schema with which `datum` was written.
     pub schema: Arc<Schema>,
     /// The Avro datum, without framing.
     pub datum: Vec<u8>,
+    /// The span in which it is handled; none while tracing is off.
+    pub span: tracing::Span,
 }
 
 impl Received {
