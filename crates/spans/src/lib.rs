@@ -22,8 +22,8 @@ pub mod kinds;
 
 pub use context::{Service, context_of, continue_from, current, current_tracestate, inject, of_headers};
 pub use kinds::{
-    decision, failed, finished, graphql, http_client, http_server, operation, process, send, smtp_send,
-    timers, transaction,
+    decision, failed, finished, graphql, http_client, http_server, mail_written, operation, process, send,
+    smtp_send, timers, transaction,
 };
 
 /// The target of every span here. Nothing else has it, so that it can be switched on and off by itself.

@@ -125,6 +125,8 @@ fn missing(tree: &Tree, services: &[String]) -> Vec<String> {
         ("purchase-manager", "saga reply_accepted", 6),
         ("purchase-manager", "process purchase.replies.v1", 6),
         ("bff", "process purchase.events.v1", 1),
+        ("notifications", "process purchase.events.v1", 1),
+        ("notifications", "send e-mail", 1),
     ];
     let topic = |kind: &str, service: &str| format!("{kind} {service}.commands.v1");
     let steps: Vec<(&str, String, String, String)> = STEPS

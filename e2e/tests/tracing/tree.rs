@@ -55,10 +55,10 @@ impl Tree {
         let start = self.spans.first().map_or(0, |span| span.start_nanos);
         let millis = |nanos: u64| nanos as f64 / 1e6;
         for span in self.spans.iter().filter(|span| span.parent == parent) {
-            let name = format!("{}{}", "  ".repeat(depth), span.name);
+            let name = format!("{}{}", " ".repeat(depth), span.name);
             let kind = format!("{:?}", span.kind).to_lowercase();
             let line = format!(
-                "{:>8.1} {:>7.1}  {:<17} {:<9} {name:<64} {}",
+                "{:>8.1} {:>7.1}  {:<17} {:<9} {name:<56} {}",
                 millis(span.start_nanos - start),
                 millis(span.end_nanos.saturating_sub(span.start_nanos)),
                 span.service,
