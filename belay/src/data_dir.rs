@@ -6,7 +6,9 @@
 //! | `lock` | held by the process that runs on the directory |
 //! | `running.json` | addresses of the running system, readable by its owner only |
 //! | `postgres/` | the private PostgreSQL |
+//! | `cdc/` | the connectors of the outboxes, when they are captured |
 //! | `issuer/` | the signing key of the development token issuer |
+//! | `mail/` | the mails to customers, where no mail server is given |
 
 use std::{
     collections::BTreeMap,
@@ -89,6 +91,12 @@ pub struct SystemInfo {
     pub issuer: String,
     /// The tokens' audience.
     pub audience: String,
+    /// Where the edge tells the other services how to reach customers.
+    #[serde(default)]
+    pub contacts: String,
+    /// The mail server, or the directory that stands in for one.
+    #[serde(default)]
+    pub mail: String,
     /// Addresses of the services' own HTTP, by service.
     pub services: BTreeMap<String, String>,
 }
@@ -237,10 +245,22 @@ impl DataDir {
         self.path.join("postgres")
     }
 
+    /// Where the connectors of the outboxes are written.
+    #[must_use]
+    pub fn cdc(&self) -> PathBuf {
+        self.path.join("cdc")
+    }
+
     /// The token issuer's key.
     #[must_use]
     pub fn issuer(&self) -> PathBuf {
         self.path.join("issuer")
+    }
+
+    /// The mails to customers.
+    #[must_use]
+    pub fn mail(&self) -> PathBuf {
+        self.path.join("mail")
     }
 
     fn format_file(&self) -> PathBuf {

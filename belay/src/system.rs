@@ -13,13 +13,13 @@ use embedded::{
     postgres::{Postgres, PostgresOptions},
     registry::Registry,
 };
-use host::Running;
-use mailbox::KafkaSettings;
+use host::{Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs};
 use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cdc::{self, Connector},
     data_dir::SystemInfo,
     provision::{checkpoint, provision},
 };
@@ -29,6 +29,9 @@ pub const AUDIENCE: &str = "belay";
 
 /// Longest wait for the parts that stop after the services.
 const PART_STOP: Duration = Duration::from_secs(3);
+
+/// How long a fetch of those waits who only look: librdkafka's own default.
+const FETCH_WAIT_MS: u32 = 500;
 
 /// How long a part that is given may take to answer at the start.
 const PROBE_LIMIT: Duration = Duration::from_secs(10);
@@ -49,14 +52,22 @@ pub struct Options {
     pub database_connections: u32,
     /// Kafka's bootstrap servers.
     pub kafka: Option<String>,
-    /// Further librdkafka properties, name=value, for a given broker.
-    pub kafka_properties: Vec<String>,
+    /// How to log in at a given broker.
+    pub connection: KafkaArgs,
+    /// Who carries messages from the outboxes to Kafka. Capture needs a given broker.
+    pub outbox: OutboxArg,
+    /// Where the connectors of captured outboxes are written.
+    pub cdc_dir: PathBuf,
     /// A schema registry.
     pub registry: Option<String>,
     /// A token issuer.
     pub issuer: Option<String>,
     /// The audience that tokens must name.
     pub audience: String,
+    /// A mail server.
+    pub smtp: Option<String>,
+    /// Where mails are written when no mail server is given.
+    pub mail_dir: PathBuf,
     /// Data of the embedded PostgreSQL.
     pub postgres_dir: PathBuf,
     /// Key of the embedded issuer.
@@ -81,6 +92,7 @@ pub struct System {
     parts: Parts,
     services: BTreeMap<&'static str, Running>,
     info: SystemInfo,
+    connectors: BTreeMap<String, Connector>,
     shutdown: CancellationToken,
 }
 
@@ -101,8 +113,8 @@ impl System {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let shutdown = CancellationToken::new();
         let mut parts = Parts::default();
-        let info = match start_parts(&options, &mut parts, &shutdown).await {
-            Ok(info) => info,
+        let (info, connectors) = match start_parts(&options, &mut parts, &shutdown).await {
+            Ok(started) => started,
             Err(error) => {
                 parts.stop().await;
                 return Err(error);
@@ -113,6 +125,7 @@ impl System {
             parts,
             services: BTreeMap::new(),
             info,
+            connectors,
             shutdown,
         };
         match system.start_services().await {
@@ -134,10 +147,15 @@ impl System {
         let bff = self.spawn_service("bff", self.options.http).await?;
         self.info.http = format!("http://{}", bff.address());
         self.add(bff);
+        let notifications = self.spawn_service("notifications", listen).await?;
+        self.add(notifications);
         Ok(())
     }
 
     fn add(&mut self, running: Running) {
+        if let Some(address) = running.internal_address() {
+            self.info.contacts = format!("http://{address}");
+        }
         self.info.services.insert(
             running.service().to_owned(),
             format!("http://{}", running.address()),
@@ -149,6 +167,12 @@ impl System {
     #[must_use]
     pub fn info(&self) -> &SystemInfo {
         &self.info
+    }
+
+    /// The connectors that have to run for messages to be sent, by service: none unless the outboxes are captured.
+    #[must_use]
+    pub fn connectors(&self) -> &BTreeMap<String, Connector> {
+        &self.connectors
     }
 
     /// The embedded broker, if there is one.
@@ -223,23 +247,58 @@ impl System {
     async fn spawn_service(&self, name: &str, listen: SocketAddr) -> anyhow::Result<Running> {
         let flags = self.flags(name, listen)?;
         let shutdown = self.shutdown.child_token();
+        // Handed over rather than written into a command line: it may hold passwords.
+        let connect = |service: &mut ServiceConfig| {
+            if self.parts.broker.is_none() {
+                service.connection = self.options.connection.clone();
+            }
+        };
         match name {
             "purchase-manager" => {
                 let mut config = purchase_manager::Config::try_parse_from(flags)?;
                 config.retry = self.options.retry;
+                connect(&mut config.service);
                 purchase_manager::start(config, shutdown).await
             }
             "product-admin" => {
-                product_admin::start(product_admin::Config::try_parse_from(flags)?, shutdown).await
+                let mut config = product_admin::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                product_admin::start(config, shutdown).await
             }
             "consolidator" => {
-                consolidator::start(consolidator::Config::try_parse_from(flags)?, shutdown).await
+                let mut config = consolidator::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                consolidator::start(config, shutdown).await
             }
-            "orders" => orders::start(orders::Config::try_parse_from(flags)?, shutdown).await,
-            "payments" => payments::start(payments::Config::try_parse_from(flags)?, shutdown).await,
-            "bff" => bff::start(bff::Config::try_parse_from(flags)?, shutdown).await,
+            "orders" => {
+                let mut config = orders::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                orders::start(config, shutdown).await
+            }
+            "payments" => {
+                let mut config = payments::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                payments::start(config, shutdown).await
+            }
+            "notifications" => {
+                let mut config = notifications::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                notifications::start(config, shutdown).await
+            }
+            "bff" => {
+                let mut config = bff::Config::try_parse_from(flags)?;
+                connect(&mut config.service);
+                bff::start(config, shutdown).await
+            }
             other => anyhow::bail!("{other} is not a service"),
         }
+    }
+
+    fn address_of(&self, service: &str) -> anyhow::Result<&str> {
+        let address = self.info.services.get(service);
+        address
+            .map(String::as_str)
+            .with_context(|| format!("{service} does not run"))
     }
 
     /// The command line that the service would have as a program of its own.
@@ -255,6 +314,7 @@ impl System {
             format!("--database-connections={}", self.options.database_connections),
             format!("--kafka={}", self.info.kafka),
             format!("--registry={}", self.info.registry),
+            format!("--outbox={}", self.options.outbox.name()),
             format!("--http={listen}"),
         ];
         if self.parts.broker.is_some() {
@@ -264,23 +324,26 @@ impl System {
             flags.push("--kafka-property=session.timeout.ms=3000".to_owned());
             flags.push("--kafka-property=heartbeat.interval.ms=500".to_owned());
         }
-        flags.extend(
-            self.options
-                .kafka_properties
-                .iter()
-                .map(|property| format!("--kafka-property={property}")),
-        );
+        if name == "payments" {
+            flags.push("--provider=simulated".to_owned());
+        }
         if name == "bff" {
             flags.push(format!("--issuer={}", self.info.issuer));
             flags.push(format!("--audience={}", self.info.audience));
+            // Where it was before, because notifications knows it by that; a free port at first.
+            let internal = self.info.contacts.strip_prefix("http://").unwrap_or("127.0.0.1:0");
+            flags.push(format!("--internal-http={internal}"));
             for service in ["purchase-manager", "product-admin", "orders", "payments"] {
-                let address = self
-                    .info
-                    .services
-                    .get(service)
-                    .with_context(|| format!("{service} does not run"))?;
-                flags.push(format!("--{service}={address}"));
+                flags.push(format!("--{service}={}", self.address_of(service)?));
             }
+        }
+        if name == "notifications" {
+            flags.push(format!("--contacts={}", self.info.contacts));
+            flags.push(format!("--purchase-manager={}", self.address_of("purchase-manager")?));
+            flags.push(match &self.options.smtp {
+                Some(smtp) => format!("--smtp={smtp}"),
+                None => format!("--mail-directory={}", self.options.mail_dir.display()),
+            });
         }
         Ok(flags.into_iter().map(OsString::from).collect())
     }
@@ -290,13 +353,25 @@ async fn start_parts(
     options: &Options,
     parts: &mut Parts,
     shutdown: &CancellationToken,
-) -> anyhow::Result<SystemInfo> {
+) -> anyhow::Result<(SystemInfo, BTreeMap<String, Connector>)> {
+    let captured = options.outbox == OutboxArg::Cdc;
+    if captured && options.kafka.is_none() {
+        anyhow::bail!(
+            "--outbox cdc needs a broker that Kafka Connect can reach and that outlives this process: give one with --kafka host:port, or leave --outbox out"
+        );
+    }
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let admin_url = match &options.database_url {
         Some(url) => url.clone(),
         None => {
+            let mut settings = vec![("checkpoint_timeout", CHECKPOINT_EVERY)];
+            // Once more after the last capture too: a server that has slots does not start with a plainer log.
+            if captured || options.cdc_dir.exists() {
+                settings.extend(cdc::SERVER_SETTINGS);
+            }
+            let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
             let postgres = Postgres::start(PostgresOptions {
-                settings: vec![("checkpoint_timeout".to_owned(), CHECKPOINT_EVERY.to_owned())],
+                settings: settings.collect(),
                 ..PostgresOptions::new(&options.postgres_dir)
             })
             .await?;
@@ -304,13 +379,25 @@ async fn start_parts(
         }
     };
     let databases = provision(&admin_url, &options.database_prefix).await?;
+    let connectors = if captured {
+        cdc::make_directory(&options.cdc_dir).context("the connectors cannot be written")?;
+        let connectors = cdc::prepare(&admin_url, &databases).await?;
+        cdc::write(&options.cdc_dir, &connectors).context("the connectors cannot be written")?;
+        connectors
+    } else {
+        cdc::release(&admin_url, &databases, parts.postgres.is_some()).await?;
+        // Gone already unless the run before captured.
+        drop(std::fs::remove_dir_all(&options.cdc_dir));
+        BTreeMap::new()
+    };
     if parts.postgres.is_some() {
         // New databases are written out now, beside the start, rather than when somebody waits for the stop.
         tokio::spawn(checkpoint(admin_url));
     }
     let kafka = match &options.kafka {
         Some(bootstrap) => {
-            probe_kafka(bootstrap, &options.kafka_properties).await?;
+            let settings = options.connection.settings(bootstrap, FETCH_WAIT_MS)?;
+            crate::topics::prepare(settings, PROBE_LIMIT).await?;
             bootstrap.clone()
         }
         None => {
@@ -340,7 +427,7 @@ async fn start_parts(
             parts.issuer.insert(issuer).url().to_owned()
         }
     };
-    Ok(SystemInfo {
+    let info = SystemInfo {
         pid: std::process::id(),
         http: String::new(),
         databases,
@@ -348,30 +435,17 @@ async fn start_parts(
         registry,
         issuer,
         audience: options.audience.clone(),
+        contacts: String::new(),
+        mail: options
+            .smtp
+            .clone()
+            .unwrap_or_else(|| options.mail_dir.display().to_string()),
         services: BTreeMap::new(),
-    })
-}
-
-/// A service waits for a broker that is away. Whoever starts a system by hand wants to know at once.
-async fn probe_kafka(bootstrap: &str, properties: &[String]) -> anyhow::Result<()> {
-    let properties = properties.iter().filter_map(|p| p.split_once('='));
-    let settings = KafkaSettings {
-        bootstrap: bootstrap.to_owned(),
-        fetch_wait_ms: 500,
-        properties: properties
-            .map(|(name, value)| (name.to_owned(), value.to_owned()))
-            .collect(),
     };
-    tokio::task::spawn_blocking(move || settings.probe(PROBE_LIMIT))
-        .await?
-        .with_context(|| {
-            format!(
-                "Kafka at {bootstrap} does not answer: start it, or leave --kafka out for the embedded broker"
-            )
-        })
+    Ok((info, connectors))
 }
 
-/// The same for a schema registry.
+/// A service waits for a registry that is away. Whoever starts a system by hand wants to know at once.
 async fn probe_registry(url: &str) -> anyhow::Result<()> {
     let client = reqwest::Client::builder().timeout(PROBE_LIMIT).build()?;
     let subjects = format!("{}/subjects", url.trim_end_matches('/'));

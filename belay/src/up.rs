@@ -3,12 +3,12 @@
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use host::telemetry::Export;
+use host::{config::OutboxArg, kafka::KafkaArgs, telemetry::Export};
 use saga::RetryPolicy;
 use serde_json::{Value, json};
 
 use crate::{
-    data_dir::{DataDir, SystemInfo},
+    data_dir::DataDir,
     system::{AUDIENCE, Options, System},
 };
 
@@ -33,15 +33,23 @@ pub struct Args {
     /// Kafka's bootstrap servers in place of the embedded broker: host:port[,host:port]
     #[arg(long)]
     pub kafka: Option<String>,
-    /// A librdkafka property for that broker, name=value; may be repeated.
-    #[arg(long = "kafka-property", requires = "kafka")]
-    pub kafka_properties: Vec<String>,
+    /// How to log in there.
+    #[command(flatten)]
+    pub connection: KafkaArgs,
+    /// Who carries messages from the outboxes to that broker: the services' relays, or Debezium, whose connectors are then written
+    /// to the data directory for a Kafka Connect that you run (docs/cdc.md).
+    #[arg(long, value_enum, default_value_t = OutboxArg::Relay)]
+    pub outbox: OutboxArg,
     /// A schema registry in place of the embedded one: http://host:port
     #[arg(long)]
     pub registry: Option<String>,
     /// A token issuer in place of the embedded one: the `iss` of its tokens.
     #[arg(long)]
     pub issuer: Option<String>,
+    /// A mail server in place of files in the data directory: smtp://host:port or smtps://host:port. Its user and password are
+    /// taken from BELAY_SMTP_USER and BELAY_SMTP_PASSWORD, the sender from BELAY_MAIL_FROM.
+    #[arg(long, env = "BELAY_SMTP", value_parser = parse_smtp)]
+    pub smtp: Option<String>,
     /// The audience that tokens must name.
     #[arg(long, default_value = AUDIENCE)]
     pub audience: String,
@@ -98,7 +106,7 @@ async fn work(
     // Every arm only waits, or writes a greeting that may as well be cut short.
     tokio::select! {
         _ = &mut *stop => return None,
-        greeted = greet(data, system.info(), took) => if let Err(error) = greeted {
+        greeted = greet(data, system, took) => if let Err(error) = greeted {
             return Some(error);
         },
     }
@@ -120,16 +128,26 @@ impl Args {
     }
 
     async fn options(&self, data: &DataDir) -> anyhow::Result<Options> {
+        if self.kafka.is_none() && !self.connection.is_default() {
+            anyhow::bail!(
+                "options of a broker are given (--kafka-… or BELAY_KAFKA_…), but no broker: add --kafka host:port, or leave them out \
+                 for the embedded one, which takes everybody"
+            );
+        }
         Ok(Options {
             http: self.address().await?,
             database_url: self.database_url.clone(),
             database_prefix: self.database_prefix.clone(),
             database_connections: 8,
             kafka: self.kafka.clone(),
-            kafka_properties: self.kafka_properties.clone(),
+            connection: self.connection.clone(),
+            outbox: self.outbox,
+            cdc_dir: data.cdc(),
             registry: self.registry.clone(),
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),
+            smtp: self.smtp.clone(),
+            mail_dir: data.mail(),
             postgres_dir: data.postgres(),
             issuer_dir: data.issuer(),
             retry: RetryPolicy::default(),
@@ -150,15 +168,26 @@ impl Args {
 
 async fn erase(data: &DataDir) -> anyhow::Result<()> {
     embedded::postgres::Postgres::erase(&data.postgres()).await?;
-    match tokio::fs::remove_dir_all(data.issuer()).await {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error).context("the issuer's key cannot be deleted"),
+    for (directory, failure) in [
+        (data.issuer(), "the issuer's key cannot be deleted"),
+        (data.mail(), "the mails cannot be deleted"),
+    ] {
+        match tokio::fs::remove_dir_all(directory).await {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error).context(failure),
+        }
     }
+    Ok(())
+}
+
+fn parse_smtp(text: &str) -> Result<String, String> {
+    notifications::config::parse_smtp(text).map(|_| text.to_owned())
 }
 
 /// Says where everything is and how to submit the first purchase.
-async fn greet(data: &DataDir, info: &SystemInfo, took: Duration) -> anyhow::Result<()> {
+async fn greet(data: &DataDir, system: &System, took: Duration) -> anyhow::Result<()> {
+    let (info, has_connectors) = (system.info(), !system.connectors().is_empty());
     let program = std::env::current_exe().context("the program's own path cannot be found")?;
     let product = example_product(&info.http).await;
     let mut out = std::io::stdout().lock();
@@ -180,9 +209,18 @@ async fn greet(data: &DataDir, info: &SystemInfo, took: Duration) -> anyhow::Res
         ("Kafka", &info.kafka),
         ("Schema registry", &info.registry),
         ("Token issuer", &info.issuer),
+        ("Mails", &info.mail),
         ("Data", &data.path().display().to_string()),
     ] {
         writeln!(out, "  {what:<16} {address}")?;
+    }
+    if has_connectors {
+        writeln!(
+            out,
+            "  {:<16} {}/*.json: messages wait until Kafka Connect runs them (docs/cdc.md)",
+            "Connectors",
+            data.cdc().display()
+        )?;
     }
     if let Some(product) = product {
         let body = json!({

@@ -30,21 +30,34 @@ impl World {
     /// # Panics
     /// When it does not start.
     pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    /// The same on other parts than the embedded ones.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn start_with(adjust: impl FnOnce(&mut Options)) -> Self {
         let keys = tempfile::tempdir().expect("a temporary directory can be made");
-        let options = Options {
+        let mut options = Options {
             http: SocketAddr::from(([127, 0, 0, 1], 0)),
             database_url: Some(testkit::server::url().await.to_owned()),
             database_prefix: format!("e2e_{}_", &contracts::ids::fresh().simple().to_string()[16..]),
             database_connections: 8,
             kafka: None,
-            kafka_properties: Vec::new(),
+            connection: host::kafka::KafkaArgs::default(),
+            outbox: host::config::OutboxArg::Relay,
+            cdc_dir: keys.path().join("cdc"),
             registry: None,
             issuer: None,
             audience: AUDIENCE.to_owned(),
+            smtp: None,
+            mail_dir: keys.path().join("mail"),
             postgres_dir: keys.path().join("postgres"),
             issuer_dir: keys.path().join("issuer"),
             retry: RetryPolicy::fast(Duration::from_secs(2), Duration::from_secs(4), 8),
         };
+        adjust(&mut options);
         let mut world = Self {
             options,
             system: None,
@@ -80,6 +93,15 @@ impl World {
     #[must_use]
     pub fn info(&self) -> &SystemInfo {
         self.system.as_ref().expect("the system runs").info()
+    }
+
+    /// The connectors that the system waits for, when its outboxes are captured.
+    ///
+    /// # Panics
+    /// When the system is stopped.
+    #[must_use]
+    pub fn connectors(&self) -> &BTreeMap<String, belay::cdc::Connector> {
+        self.system.as_ref().expect("the system runs").connectors()
     }
 
     /// The running system.

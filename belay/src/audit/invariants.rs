@@ -7,8 +7,8 @@
 //! | `open_purchase` | a purchase that has neither ended nor is stuck, also when no saga knows it |
 //! | `purchase_line` | a product of a purchase |
 //! | `product`, `movement`, `reservation` | stock, what came and went per product, what is promised |
-//! | `placed_order`, `payment` | an order, a payment |
-//! | `waiting_message`, `regression`, `handled`, `parked` | the mailboxes of all services |
+//! | `placed_order`, `payment`, `notification` | an order, a payment, an outcome that was told or is to be told |
+//! | `waiting_message`, `capture`, `regression`, `handled`, `parked` | the mailboxes of all services |
 //! | `setting` | `at_rest_s`, `bound_s` |
 
 /// One line of the design's list.
@@ -24,7 +24,7 @@ pub struct Invariant {
     pub violations: &'static str,
 }
 
-/// All of them. I11 needs the notifications, which are not there yet.
+/// All of them.
 pub const INVARIANTS: &[Invariant] = &[
     Invariant {
         id: "I1",
@@ -155,7 +155,7 @@ pub const INVARIANTS: &[Invariant] = &[
                    format('message %s of key %s on %s came behind a later one', sequence, key, stream) as detail
             from regression",
     },
-    // A busy outbox has rows at every look, but not the same ones.
+    // A busy outbox has rows at every look, but not the same ones. A captured one has none: its slot tells.
     Invariant {
         id: "I9",
         what: "every outbox drains to empty",
@@ -164,7 +164,13 @@ pub const INVARIANTS: &[Invariant] = &[
             select format('%s/%s', service, seq) as subject,
                    format('%s to %s for key %s waits for %s s', type, topic, key, round(age_s)) as detail
             from waiting_message, setting
-            where age_s >= at_rest_s",
+            where age_s >= at_rest_s
+            union all
+            select format('%s/%s', service, slot),
+                   case when lost then 'the replication slot has lost its log: messages were not sent'
+                        else format('no connector reads the outbox, %s bytes of the log are unconfirmed', behind_bytes) end
+            from capture
+            where lost or not active",
     },
     Invariant {
         id: "I10",
@@ -183,6 +189,24 @@ pub const INVARIANTS: &[Invariant] = &[
             from submission where is_acknowledged
             group by purchase_id having count(*) > 1",
     },
+    // A cancellation that met no submission is no purchase yet, and what an operator ended by word is told all the same.
+    Invariant {
+        id: "I11",
+        what: "every outcome has exactly one notification",
+        checked: "select count(*) from notification",
+        violations: "
+            select p.id::text as subject,
+                   format('%s, and %s notifications say so', p.standing, count(n.purchase_id)) as detail
+            from purchase p
+            cross join setting
+            left join notification n on n.purchase_id = p.id and n.outcome = p.standing
+            where p.standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and p.is_submitted and p.idle_s >= at_rest_s
+            group by p.id, p.standing having count(n.purchase_id) <> 1
+            union all
+            select n.purchase_id::text, format('told that it is %s, and it is %s', n.outcome, coalesce(p.standing, 'unknown'))
+            from notification n left join purchase p on p.id = n.purchase_id
+            where n.outcome is distinct from p.standing",
+    },
 ];
 
 #[cfg(test)]
@@ -192,6 +216,9 @@ mod tests {
     #[test]
     fn the_list_is_the_designs() {
         let ids: Vec<_> = INVARIANTS.iter().map(|invariant| invariant.id).collect();
-        assert_eq!(ids, ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10"]);
+        assert_eq!(
+            ids,
+            ["I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11"]
+        );
     }
 }

@@ -30,6 +30,18 @@ const OF_ALL: &[Table] = &[
                        extract(epoch from now() - created_at) as age_s
                 from outbox order by seq limit 1000",
     },
+    // With change data capture the outbox is always empty; what waits is what the slot has not confirmed. A slot that bears
+    // the name of the service's outbox is taken for the service's carrier.
+    Table {
+        name: "capture",
+        columns: "service text, slot text, active boolean, lost boolean, behind_bytes bigint",
+        query: "select slot_name as slot, active, coalesce(wal_status, '') = 'lost' as lost,
+                       pg_wal_lsn_diff(pg_current_wal_lsn(), confirmed_flush_lsn)::bigint as behind_bytes
+                from pg_replication_slots
+                where database = current_database()
+                  and slot_name = left(regexp_replace(lower(current_database() || '_' || current_schema()),
+                                                      '[^a-z0-9_]', '_', 'g'), 63)",
+    },
     Table {
         name: "regression",
         columns: "service text, consumer text, message_id uuid, stream text, key text, sequence bigint",
@@ -68,8 +80,9 @@ const OF_ONE: &[(&str, &[Table])] = &[
             // An operator may end a saga by word; then steps may have been left in doubt or not undone.
             Table {
                 name: "purchase",
-                columns: "id uuid, customer_id text, standing text, is_resolved boolean, age_s float8, idle_s float8",
-                query: "select id, customer_id, standing,
+                columns: "id uuid, customer_id text, standing text, is_submitted boolean, is_resolved boolean, age_s float8,
+                          idle_s float8",
+                query: "select id, customer_id, standing, state is not null as is_submitted,
                                coalesce(state #>> '{status,ending,kind}' = 'resolved', false) as is_resolved,
                                extract(epoch from now() - created_at) as age_s,
                                extract(epoch from now() - updated_at) as idle_s
@@ -121,6 +134,14 @@ const OF_ONE: &[(&str, &[Table])] = &[
             name: "payment",
             columns: "id uuid, purchase_id uuid, state text",
             query: "select payment_id as id, purchase_id, state from payment",
+        }],
+    ),
+    (
+        "notifications",
+        &[Table {
+            name: "notification",
+            columns: "purchase_id uuid, outcome text, state text",
+            query: "select purchase_id, outcome, state from notification",
         }],
     ),
 ];

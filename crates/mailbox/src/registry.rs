@@ -1,9 +1,8 @@
 //! What is asked of the schema registry at start: every schema of the contract known, and kept compatible.
 //!
-//! Only Confluent's REST API is used, and of it nothing that another registry leaves out
-//! (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>): Apicurio (`/apis/ccompat/v7`) keeps a
-//! level only for a subject that exists, so the level of a new subject is set after its first version, and that of a known
-//! one before its next.
+//! Only Confluent's REST API is used (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). The level
+//! is set before a version is registered, so that it holds for it. Confluent's registry and Apicurio 3.3 (`/apis/ccompat/v7`)
+//! take a level for a subject that has no version yet; for one that answers 404 it is set after the first version.
 
 use std::{sync::Mutex, time::Duration};
 

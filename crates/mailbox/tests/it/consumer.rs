@@ -1,6 +1,10 @@
 use std::sync::{Arc, atomic::Ordering};
 
-use contracts::ids::PurchaseId;
+use contracts::{envelope::header, ids::PurchaseId, topics::PURCHASE_REPLIES};
+use rdkafka::{
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
 use testkit::eventually;
 
 use crate::{
@@ -136,4 +140,43 @@ async fn two_members_share_the_work_and_nothing_is_handled_twice() {
     other.stop().await;
     handled.sort_unstable();
     assert_eq!(handled, (0..100).collect::<Vec<_>>());
+}
+
+/// A connector of change data capture writes an absent header as one without a value.
+#[tokio::test]
+async fn a_header_without_a_value_is_an_absent_one() {
+    let bench = Bench::with_one_partition().await;
+    let message = bench.message(PurchaseId::fresh(), "captured");
+    let absent = [
+        header::TRACEPARENT,
+        header::TRACESTATE,
+        header::COMMAND_ID,
+        header::CAUSATION_ID,
+        header::REPLY_TO,
+    ];
+    let id = message.id.to_string();
+    let written = [
+        (header::ID, id.as_str()),
+        (header::TYPE, message.message_type),
+        (header::SOURCE, message.source.as_str()),
+        (header::SEQUENCE, "1"),
+    ];
+    let headers = written
+        .into_iter()
+        .map(|(key, value)| (key, Some(value)))
+        .chain(absent.into_iter().map(|key| (key, None)))
+        .fold(OwnedHeaders::new(), |all, (key, value)| {
+            all.insert(Header { key, value })
+        });
+    let producer: FutureProducer = bench.kafka.settings().producer().create().unwrap();
+    let record = FutureRecord::to(PURCHASE_REPLIES)
+        .key(&message.key)
+        .payload(&message.payload)
+        .headers(headers);
+    producer.send(record, LIMIT).await.unwrap();
+
+    let consumer = bench.consumer(Recorder::default());
+    assert_eq!(bench.handled_count(1).await, ["captured"]);
+    consumer.stop().await;
+    assert_eq!(bench.parked().await.len(), 0);
 }
