@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use belay::{audit, doctor, load, token, up};
+use belay::{audit, doctor, load, token, topics, up};
 use clap::Parser;
 
 /// A purchase backend that never loses an order and never sells the last unit twice.
@@ -15,7 +15,9 @@ struct Program {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    Up(up::Args),
+    // Boxed: they have by far the most options.
+    Up(Box<up::Args>),
+    Topics(Box<topics::Args>),
     Token(token::Args),
     Audit(audit::Args),
     Load(load::Args),
@@ -27,7 +29,11 @@ async fn main() -> ExitCode {
     let program = Program::parse();
     let export = match &program.command {
         Command::Up(args) => args.export(),
-        Command::Token(_) | Command::Audit(_) | Command::Load(_) | Command::Doctor(_) => None,
+        Command::Topics(_)
+        | Command::Token(_)
+        | Command::Audit(_)
+        | Command::Load(_)
+        | Command::Doctor(_) => None,
     };
     let started = host::telemetry::init(
         host::telemetry::LogFormat::Text,
@@ -43,7 +49,8 @@ async fn main() -> ExitCode {
         }
     };
     let result = match program.command {
-        Command::Up(args) => up::run(args).await,
+        Command::Up(args) => up::run(*args).await,
+        Command::Topics(args) => topics::run(*args).await,
         Command::Token(args) => token::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Load(args) => load::run(args).await,

@@ -7,6 +7,7 @@
 //! | module | job |
 //! |---|---|
 //! | [`config`] | what every service is told, from the command line or the environment |
+//! | [`kafka`] | how to reach the broker and to log in there |
 //! | [`database`] | the pool, the schema, the migrations |
 //! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
 //! | [`service`] | [`Host`] and [`Running`] |
@@ -16,6 +17,7 @@
 pub mod config;
 pub mod database;
 pub mod http;
+pub mod kafka;
 pub mod program;
 pub mod service;
 pub mod telemetry;

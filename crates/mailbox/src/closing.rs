@@ -10,16 +10,18 @@ use std::{
 
 /// A client that is closed on a thread of its own, however it is dropped.
 #[derive(Debug)]
-pub(crate) struct Closing<C: Send + 'static>(Option<C>);
+pub struct Closing<C: Send + 'static>(Option<C>);
 
 impl<C: Send + 'static> Closing<C> {
-    pub(crate) fn new(client: C) -> Self {
+    /// Takes a client over.
+    #[must_use]
+    pub fn new(client: C) -> Self {
         Self(Some(client))
     }
 
     /// Runs `last` and closes the client, and waits for both for up to `limit`. What takes longer goes on by itself, and ends
     /// with the process at the latest.
-    pub(crate) async fn close(mut self, limit: Duration, last: impl FnOnce(&C) + Send + 'static) {
+    pub async fn close(mut self, limit: Duration, last: impl FnOnce(&C) + Send + 'static) {
         let Some(client) = self.0.take() else { return };
         let (done, closed) = tokio::sync::oneshot::channel();
         std::thread::spawn(move || {

@@ -1,22 +1,69 @@
-//! Client settings: what every producer and consumer of ours has in common, and why.
+//! Clients of the broker: what every producer and consumer of ours has in common, and why.
+//!
+//! | module | job |
+//! |---|---|
+//! | [`security`] | TLS and SASL |
+//! | [`context`] | what librdkafka calls back: tokens |
+//! | [`token`], [`token_source`] | tokens for OAUTHBEARER, renewed in the background |
+//! | [`secret`] | a text that is not printed |
+
+pub mod context;
+pub mod secret;
+pub mod security;
+pub mod token;
+pub mod token_source;
 
 use std::time::Duration;
 
 use rdkafka::{
     ClientConfig,
-    consumer::{BaseConsumer, Consumer as _},
+    admin::AdminClient,
+    client::ClientContext,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext, StreamConsumer},
     error::KafkaError,
+    producer::{FutureProducer, Producer as _},
 };
+use tokio_util::sync::CancellationToken;
+
+use crate::closing::Closing;
+pub use context::Context;
+pub use secret::Secret;
+pub use security::Security;
+use token::TokenError;
+
+/// How long a probe waits for one answer.
+const PROBE_PART: Duration = Duration::from_millis(500);
+
+/// The broker cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{reason}")]
+pub struct Unusable {
+    reason: String,
+}
+
+impl From<KafkaError> for Unusable {
+    fn from(error: KafkaError) -> Self {
+        Self {
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The relay's producer.
+pub(crate) type RelayProducer = FutureProducer<Context>;
 
 /// How to reach the broker.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KafkaSettings {
     /// `host:port` pairs, separated by commas.
     pub bootstrap: String,
     /// How long a fetch waits at the broker for something to come, in milliseconds. Apache Kafka answers as soon as
     /// a message is there, so a long wait costs nothing; the mock broker answers at the end of the wait only.
     pub fetch_wait_ms: u32,
-    /// Further librdkafka properties, such as those of TLS and SASL. They win over ours.
+    /// What protects the connection.
+    pub security: Security,
+    /// Further librdkafka properties. They win over ours.
     pub properties: Vec<(String, String)>,
 }
 
@@ -32,15 +79,97 @@ impl KafkaSettings {
         }
     }
 
-    /// Asks the broker for its metadata, to know early whether it is there. Blocks for up to `limit`.
+    /// Asks the broker for its metadata, to know early whether it is there. Blocks for up to `limit`; a refused login or
+    /// certificate is told at once.
     ///
     /// # Errors
     /// When it does not answer, or the settings are not librdkafka's.
-    pub fn probe(&self, limit: Duration) -> Result<(), KafkaError> {
-        let consumer: BaseConsumer = self.tail_consumer("belay.probe").create()?;
-        let answer = consumer.fetch_metadata(None, limit).map(|_| ());
-        drop(crate::closing::Closing::new(consumer));
-        answer
+    pub fn probe(&self, limit: Duration) -> Result<(), Unusable> {
+        let consumer = self.asking("belay.probe")?;
+        let mut left = limit;
+        loop {
+            let part = left.min(PROBE_PART);
+            let Err(error) = consumer.fetch_metadata(None, part) else {
+                return Ok(());
+            };
+            left = left.saturating_sub(part);
+            // What librdkafka has to say of it comes as events.
+            while consumer.poll(Duration::ZERO).is_some() {}
+            let trouble = consumer.context().trouble();
+            if left.is_zero() || trouble.as_ref().is_some_and(|trouble| trouble.lasting) {
+                return Err(Unusable {
+                    reason: trouble.map_or_else(|| error.to_string(), |trouble| trouble.reason),
+                });
+            }
+        }
+    }
+
+    /// Waits for the first token, when the login needs one, and has a task renew it until `shutdown`. To be called before
+    /// the first client is made; without it, clients that need a token are refused by the broker until there is one.
+    ///
+    /// # Errors
+    /// When the issuer refuses, or `shutdown` comes first. An issuer that is away is waited for.
+    pub async fn log_in(&self, shutdown: &CancellationToken) -> Result<(), TokenError> {
+        if let Some(tokens) = self.security.tokens() {
+            tokens.first(shutdown).await?;
+            let (tokens, shutdown) = (tokens.clone(), shutdown.clone());
+            tokio::spawn(async move { tokens.keep_fresh(shutdown).await });
+        }
+        Ok(())
+    }
+
+    /// A client that asks about the cluster, its topics, and the offsets that `group` has committed.
+    ///
+    /// # Errors
+    /// When the settings are not librdkafka's.
+    pub fn asking(&self, group: &str) -> Result<Closing<BaseConsumer<Context>>, KafkaError> {
+        let consumer: BaseConsumer<Context> = self.create(&self.tail_consumer(group), self.context())?;
+        consumer.context().hand_over(consumer.client());
+        Ok(Closing::new(consumer))
+    }
+
+    /// A client of the administration interface.
+    ///
+    /// # Errors
+    /// When the settings are not librdkafka's.
+    pub fn admin(&self) -> Result<Closing<AdminClient<Context>>, KafkaError> {
+        let mut config = self.base();
+        // It is a producer to librdkafka, which would warn about properties of consumers.
+        config.set("log_level", "2");
+        let admin: AdminClient<Context> = self.create(&self.with_properties(config), self.context())?;
+        admin.inner().context().hand_over(admin.inner());
+        Ok(Closing::new(admin))
+    }
+
+    /// The relay's producer, ready for use.
+    pub(crate) fn relay_producer(&self) -> Result<RelayProducer, KafkaError> {
+        let producer: RelayProducer = self.create(&self.producer(), self.context())?;
+        self.context().hand_over(producer.client());
+        Ok(producer)
+    }
+
+    /// A consumer with a context that hands over to [`Context`], ready for use.
+    pub(crate) fn stream<C: ConsumerContext + 'static>(
+        &self,
+        config: &ClientConfig,
+        context: C,
+    ) -> Result<Closing<StreamConsumer<C>>, KafkaError> {
+        let consumer: StreamConsumer<C> = self.create(config, context)?;
+        self.context().hand_over(consumer.client());
+        Ok(Closing::new(consumer))
+    }
+
+    fn create<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        config: &ClientConfig,
+        context: C,
+    ) -> Result<T, KafkaError> {
+        config.create_with_context(context)
+    }
+
+    /// What librdkafka calls back.
+    pub(crate) fn context(&self) -> Context {
+        Context::new(self.security.tokens().cloned())
     }
 
     fn base(&self) -> ClientConfig {
@@ -50,6 +179,7 @@ impl KafkaSettings {
             .set("socket.keepalive.enable", "true");
         // A dead broker is found again within a second of its return.
         config.set("reconnect.backoff.max.ms", "1000");
+        self.security.apply(&mut config);
         config
     }
 
@@ -114,5 +244,50 @@ impl KafkaSettings {
             // Topics that the host creates a moment later are seen soon.
             .set("topic.metadata.refresh.interval.ms", "30000")
             .set("allow.auto.create.topics", "false");
+    }
+}
+
+impl std::fmt::Debug for KafkaSettings {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Properties may hold passwords: their names are enough.
+        let names: Vec<&str> = self.properties.iter().map(|(name, _)| name.as_str()).collect();
+        formatter
+            .debug_struct("KafkaSettings")
+            .field("bootstrap", &self.bootstrap)
+            .field("fetch_wait_ms", &self.fetch_wait_ms)
+            .field("security", &self.security)
+            .field("properties", &names)
+            .finish()
+    }
+}
+
+/// Seconds since 1970 by this machine's clock.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a token's end is given to others by the wall clock; nothing of the business rests on it"
+)]
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_printed_without_what_properties_say() {
+        let settings = KafkaSettings {
+            bootstrap: "broker:9092".to_owned(),
+            fetch_wait_ms: 500,
+            security: Security::Plaintext,
+            properties: vec![("sasl.password".to_owned(), "swordfish".to_owned())],
+        };
+        let printed = format!("{settings:?}");
+        assert!(
+            printed.contains("sasl.password") && !printed.contains("swordfish"),
+            "{printed}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use rdkafka::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Codec, KafkaSettings, Received, closing::Closing, consumer::open};
+use crate::{Codec, KafkaSettings, Received, closing::Closing, consumer::open, kafka::Context};
 
 /// How long the broker may take to say what partitions there are.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
@@ -49,7 +49,10 @@ impl Tail {
         shutdown: CancellationToken,
         each: impl Fn(Received) + Send + Sync,
     ) -> anyhow::Result<()> {
-        let consumer = Arc::new(Closing::new(self.kafka.tail_consumer(&self.name).create()?));
+        let consumer = Arc::new(
+            self.kafka
+                .stream(&self.kafka.tail_consumer(&self.name), self.kafka.context())?,
+        );
         if !self.assign(&consumer, &shutdown).await {
             return Ok(());
         }
@@ -74,7 +77,11 @@ impl Tail {
     }
 
     /// Assigns every partition, once the topic is known. False at shutdown.
-    async fn assign(&self, consumer: &Arc<Closing<StreamConsumer>>, shutdown: &CancellationToken) -> bool {
+    async fn assign(
+        &self,
+        consumer: &Arc<Closing<StreamConsumer<Context>>>,
+        shutdown: &CancellationToken,
+    ) -> bool {
         let topic = self.topic;
         while !shutdown.is_cancelled() {
             let asked = consumer.clone();
@@ -97,7 +104,7 @@ impl Tail {
     }
 }
 
-fn assign_all(consumer: &StreamConsumer, topic: &str, partitions: usize) -> Result<(), KafkaError> {
+fn assign_all(consumer: &StreamConsumer<Context>, topic: &str, partitions: usize) -> Result<(), KafkaError> {
     let mut list = TopicPartitionList::new();
     for partition in 0..i32::try_from(partitions).unwrap_or(i32::MAX) {
         list.add_partition_offset(topic, partition, Offset::End)?;

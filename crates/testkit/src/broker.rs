@@ -46,6 +46,7 @@ impl Kafka {
         KafkaSettings {
             bootstrap: self.broker.bootstrap().to_owned(),
             fetch_wait_ms: 5,
+            security: mailbox::kafka::Security::Plaintext,
             properties: vec![
                 property("session.timeout.ms", "2000"),
                 property("heartbeat.interval.ms", "200"),
