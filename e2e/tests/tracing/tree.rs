@@ -39,7 +39,7 @@ impl Tree {
         self.spans.iter().filter(is_it).count()
     }
 
-    /// The service of a span's parent; nothing for the root.
+    /// A span's parent; none for the root.
     pub fn parent(&self, span: &Span) -> Option<&Span> {
         self.spans.iter().find(|other| other.id == span.parent)
     }
