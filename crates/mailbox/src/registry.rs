@@ -3,6 +3,9 @@
 //! Only Confluent's REST API is used (<https://docs.confluent.io/platform/current/schema-registry/develop/api.html>). The level
 //! is set before a version is registered, so that it holds for it. Confluent's registry and Apicurio 3.3 (`/apis/ccompat/v7`)
 //! take a level for a subject that has no version yet; for one that answers 404 it is set after the first version.
+//!
+//! Services start together and register the same. Apicurio answers the slower one with 409 where Confluent's says yes to both,
+//! so after a conflict it is asked what holds now (test `two_services_that_register_at_once_are_both_served`).
 
 use std::{sync::Mutex, time::Duration};
 
@@ -11,7 +14,7 @@ use reqwest::{Client, RequestBuilder, StatusCode, Url, header::CONTENT_TYPE};
 use schema_registry_converter::{
     async_impl::schema_registry::{SrSettings, perform_sr_call, post_schema},
     error::SRCError,
-    schema_registry_common::{SchemaType, SrCall, SuppliedSchema},
+    schema_registry_common::{RawRegisteredSchema, SchemaType, SrCall, SuppliedSchema},
 };
 use serde_json::{Value, json};
 use tokio::time::Instant;
@@ -227,14 +230,23 @@ impl Registry {
             message.schema_text.to_owned(),
         );
         let registered = post_schema(&self.settings, subject.to_owned(), schema).await;
-        let id = registered
-            .map_err(|error| {
-                judged(&error, |reason| RegistryError::Refused {
+        let id = match registered {
+            Ok(registered) => registered.id,
+            Err(error) if status(&error) == Some(409) => {
+                self.known(subject, message).await.ok_or_else(|| {
+                    Trouble::Final(RegistryError::Refused {
+                        subject: subject.to_owned(),
+                        reason: words(&error),
+                    })
+                })?
+            }
+            Err(error) => {
+                return Err(judged(&error, |reason| RegistryError::Refused {
                     subject: subject.to_owned(),
                     reason,
-                })
-            })?
-            .id;
+                }));
+            }
+        };
         if !settled && !self.set_level(subject).await? {
             return Err(Trouble::Final(RegistryError::Level {
                 subject: subject.to_owned(),
@@ -245,13 +257,23 @@ impl Registry {
         Ok(id)
     }
 
-    async fn check(&self, subject: &str, message: &MessageType) -> Result<u32, Trouble> {
+    /// The id of a schema that somebody else has registered in the meantime.
+    async fn known(&self, subject: &str, message: &MessageType) -> Option<u32> {
+        self.look_up(subject, message).await.ok()?.id
+    }
+
+    async fn look_up(&self, subject: &str, message: &MessageType) -> Result<RawRegisteredSchema, SRCError> {
         let body = json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
+        perform_sr_call(&self.settings, SrCall::PostForVersion(subject, &body)).await
+    }
+
+    async fn check(&self, subject: &str, message: &MessageType) -> Result<u32, Trouble> {
         let not_registered = |reason| RegistryError::NotRegistered {
             subject: subject.to_owned(),
             reason,
         };
-        let found = perform_sr_call(&self.settings, SrCall::PostForVersion(subject, &body))
+        let found = self
+            .look_up(subject, message)
             .await
             .map_err(|error| judged(&error, not_registered))?;
         let id = found
@@ -301,7 +323,14 @@ impl Registry {
             wanted: "set",
             reason,
         };
-        Ok(ask(request, failed).await?.is_some())
+        match ask(request, failed).await {
+            Ok(answer) => Ok(answer.is_some()),
+            Err(Trouble::Final(error)) => match self.level(Some(subject)).await? {
+                Some(level) if level == LEVEL => Ok(true),
+                Some(_) | None => Err(Trouble::Final(error)),
+            },
+            Err(away @ Trouble::Away(_)) => Err(away),
+        }
     }
 
     fn config(&self, subject: Option<&str>) -> Url {

@@ -29,6 +29,10 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
+use wiremock::{
+    Mock, Request, ResponseTemplate,
+    matchers::{method, path_regex},
+};
 
 use crate::{
     LIMIT,
@@ -178,6 +182,46 @@ async fn registering_sets_the_level_of_every_subject_and_checking_insists_on_it(
         .await
         .expect("which sets it again");
     start(url, RegistryMode::Check).await.unwrap();
+}
+
+/// What Apicurio answers the slower one of two that set a level or register a schema at the same moment.
+#[tokio::test]
+async fn two_services_that_register_at_once_are_both_served() {
+    let server = wiremock::MockServer::start().await;
+    let asked = std::sync::Mutex::new(std::collections::HashSet::new());
+    Mock::given(method("GET"))
+        .and(path_regex("^/config/.+"))
+        .respond_with(move |request: &Request| {
+            if asked.lock().unwrap().insert(request.url.path().to_owned()) {
+                ResponseTemplate::new(404)
+            } else {
+                ResponseTemplate::new(200)
+                    .set_body_json(serde_json::json!({ "compatibilityLevel": "FULL_TRANSITIVE" }))
+            }
+        })
+        .mount(&server)
+        .await;
+    let conflict = serde_json::json!({ "error_code": 409, "message": "it exists already" });
+    for (verb, path) in [("PUT", "^/config/.+"), ("POST", "^/subjects/.+/versions$")] {
+        Mock::given(method(verb))
+            .and(path_regex(path))
+            .respond_with(ResponseTemplate::new(409).set_body_json(&conflict))
+            .mount(&server)
+            .await;
+    }
+    Mock::given(method("POST"))
+        .and(path_regex("^/subjects/[^/]+$"))
+        .respond_with(ResponseTemplate::new(200).set_body_json(serde_json::json!({ "id": 7 })))
+        .mount(&server)
+        .await;
+
+    let codec = start(&server.uri(), RegistryMode::Register).await.unwrap();
+
+    let purchase_id = PurchaseId::fresh();
+    let message = codec
+        .outgoing(PURCHASE_REPLIES, purchase_id, &OrderCancelled { purchase_id })
+        .unwrap();
+    assert_eq!(message.payload[..5], [0, 0, 0, 0, 7]);
 }
 
 #[tokio::test]
