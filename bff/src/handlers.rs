@@ -58,4 +58,20 @@ impl Handler for AcknowledgementHandler {
         submission::acknowledge(connection, &ids).await?;
         Ok(Vec::new())
     }
+
+    fn committed(&self, batch: &[Received]) {
+        for message in batch {
+            // What could not be read would have been parked.
+            if let Ok(Some(told)) = message.decode_if::<PurchaseUpdated>()
+                && SEEN_THROUGH.contains(&told.state.as_str())
+            {
+                let failure = told.failure.map_or_else(String::new, |failure| failure.code);
+                metrics::counter!("belay_purchases_ended_total", "state" => told.state, "failure" => failure)
+                    .increment(1);
+            }
+        }
+    }
 }
+
+/// States after which a purchase goes on only by an operator, or never.
+const SEEN_THROUGH: [&str; 4] = ["COMPLETED", "REJECTED", "CANCELLED", "STUCK"];

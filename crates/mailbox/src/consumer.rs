@@ -28,6 +28,7 @@ use uuid::Uuid;
 
 use crate::{
     Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
+    backlog::{Backlog, STATISTICS_INTERVAL_MS},
     inbox,
     kafka::Context,
     limit::{self, STATEMENT_LIMIT},
@@ -116,11 +117,15 @@ impl<H: Handler> Consumer<H> {
     /// Only when the client cannot be made from its settings; everything later is tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let generation = Arc::default();
+        let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
             generation: Arc::clone(&generation),
             login: self.kafka.context(),
+            backlog: backlog.clone(),
         };
-        let consumer = self.kafka.stream(&self.kafka.group_consumer(&self.group), context)?;
+        let mut config = self.kafka.group_consumer(&self.group);
+        config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
+        let consumer = self.kafka.stream(&config, context)?;
         consumer.subscribe(&self.topics)?;
         let mut complained = None;
         loop {
@@ -154,10 +159,12 @@ impl<H: Handler> Consumer<H> {
             if generation.load(Ordering::Acquire) != before {
                 drop_revoked(&consumer, &mut batch);
             }
-            if batch.is_empty() || !self.settle(&batch, &shutdown).await {
-                continue;
+            backlog.took(&batch);
+            let settled = !batch.is_empty() && self.settle(&batch, &shutdown).await;
+            backlog.settled();
+            if settled {
+                store_offsets(&consumer, &batch);
             }
-            store_offsets(&consumer, &batch);
         }
         consumer
             .close(CLOSE_LIMIT, |consumer| {
@@ -366,6 +373,7 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
 struct Assignments {
     generation: Arc<AtomicU64>,
     login: Context,
+    backlog: Backlog,
 }
 
 impl ClientContext for Assignments {
@@ -373,6 +381,10 @@ impl ClientContext for Assignments {
 
     fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
         self.login.generate_oauth_token(config)
+    }
+
+    fn stats(&self, statistics: rdkafka::Statistics) {
+        self.backlog.counted(&statistics);
     }
 }
 

@@ -14,6 +14,7 @@
 //! | [`barrier`] | commands already carried out, and their answers |
 //! | [`participant`] | the shell of a service that carries out commands: lock, decide in order, write once |
 //! | [`tail`] | live messages for this process alone, without group and inbox |
+//! | [`backlog`] | how far behind a service is, as metrics |
 //! | [`codec`] | Confluent's wire format, and the registry's part in it |
 //! | [`request`] | HTTP writes already carried out |
 //! | [`parked`] | messages that wait for an operator |
@@ -25,6 +26,7 @@
 //! Invariants, stated as absences: no position is kept in the outbox, so no row can be skipped; no `NOTIFY` in a
 //! business transaction; no network call inside a transaction; no message is dropped without a row in `parked`.
 
+pub mod backlog;
 pub mod barrier;
 pub mod capture;
 pub mod closing;
