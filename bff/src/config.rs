@@ -1,5 +1,7 @@
 //! What the edge is told, from the command line or the environment.
 
+use std::net::SocketAddr;
+
 use contracts::money::Currency;
 use host::ServiceConfig;
 use reqwest::Url;
@@ -20,6 +22,10 @@ pub struct Config {
     /// Where a token has its roles (customer, operator, admin): names of nested claims, separated by dots.
     #[arg(long, env = "BELAY_ROLES_CLAIM", default_value = "realm_access.roles")]
     pub roles_claim: String,
+    /// Where the edge tells its own services how to reach customers: an address that the public never reaches, port 0 for a
+    /// free one. Without it nobody is told, and no mails are sent.
+    #[arg(long, env = "BELAY_INTERNAL_HTTP")]
+    pub internal_http: Option<SocketAddr>,
     /// Address of purchase-manager: http://host:port
     #[arg(long, env = "BELAY_PURCHASE_MANAGER", value_parser = parse_address)]
     pub purchase_manager: Url,

@@ -1,4 +1,4 @@
-//! Forgets the submissions whose 24 hours are over.
+//! Forgets the submissions whose 24 hours are over, and the contacts of customers who have not bought for 90 days.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::store::submission;
+use crate::store::{contact, submission};
 
 /// How often it looks.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -24,16 +24,21 @@ pub(crate) async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Re
             _ = tick.tick() => {}
         }
         while !shutdown.is_cancelled() {
-            match submission::delete_expired(&pool, BATCH).await {
-                Ok(deleted) if deleted == BATCH.unsigned_abs() => {}
-                Ok(_) => break,
+            match delete_expired(&pool).await {
+                Ok(true) => {}
+                Ok(false) => break,
                 Err(error) => {
-                    tracing::warn!(
-                        "expired submissions could not be deleted, tried again in a minute: {error}"
-                    );
+                    tracing::warn!("what has expired could not be deleted, tried again in a minute: {error}");
                     break;
                 }
             }
         }
     }
+}
+
+/// Deletes one batch of each, and says whether there may be more.
+async fn delete_expired(pool: &PgPool) -> Result<bool, sqlx::Error> {
+    let submissions = submission::delete_expired(pool, BATCH).await?;
+    let contacts = contact::delete_expired(pool, BATCH).await?;
+    Ok(submissions.max(contacts) == BATCH.unsigned_abs())
 }

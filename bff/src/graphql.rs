@@ -39,7 +39,7 @@ pub(crate) use failure::{Code, RequestTrace};
 pub(crate) use reader::Reader;
 
 /// The most that one request may cost: every field counts one, those of a page as often as `first` says.
-const MAX_COMPLEXITY: usize = 5_000;
+pub(crate) const MAX_COMPLEXITY: usize = 5_000;
 /// How deep fragments and fields may be nested for the library to follow them. Above our own limit on depth, which
 /// leaves introspection out (`transport::limits`).
 const MAX_RECURSION: usize = 48;

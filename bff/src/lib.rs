@@ -16,6 +16,7 @@
 //! | [`handlers`], [`reconcile`] | the catalogue and the acknowledgements, from events and from their owner |
 //! | [`live`] | from events to subscribers |
 //! | [`clients`] | the other services |
+//! | [`internal`] | how to reach customers, for the services that write to them |
 //! | [`store`] | all SQL |
 //!
 //! Invariants, stated as absences: no purchase is accepted without its command in the outbox, and none is forgotten
@@ -30,6 +31,7 @@ mod domain;
 mod expire;
 mod graphql;
 mod handlers;
+mod internal;
 mod live;
 mod reconcile;
 mod resend;
@@ -109,6 +111,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     host.spawn(|shutdown| resend::run(app.pool.clone(), app.codec.clone(), app.outbox.clone(), shutdown));
     host.spawn(|shutdown| expire::run(app.pool.clone(), shutdown));
     host.spawn(|shutdown| reconcile::run(app.pool.clone(), clients, shutdown));
+
+    if let Some(address) = config.internal_http {
+        host.serve_internally(address, internal::routes(host.pool()))
+            .await?;
+    }
 
     let sockets = TaskTracker::new();
     let tracked = sockets.clone();

@@ -6,8 +6,11 @@
 use std::time::Duration;
 
 use contracts::{topics::PURCHASE_COMMANDS, trace::TraceContext};
-use mailbox::{Codec, Fault, Outbox};
-use sqlx::PgPool;
+use mailbox::{
+    Codec, Fault, Outbox,
+    limit::{STATEMENT_LIMIT, on_connection},
+};
+use sqlx::{Connection, PgPool};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -48,20 +51,25 @@ pub(crate) async fn run(
 
 /// Sends one batch of what is due, and says how many there were. Each send has a message id of its own.
 pub(crate) async fn send_due(pool: &PgPool, codec: &Codec, outbox: &Outbox) -> Result<usize, Fault> {
-    let mut tx = pool.begin().await?;
-    let due = submission::take_due(&mut tx, PURCHASE_COMMANDS, BATCH).await?;
-    let mut messages = Vec::with_capacity(due.len());
-    for submission in &due {
-        let trace = submission
-            .trace
-            .parse::<TraceContext>()
-            .unwrap_or_else(|_| TraceContext::root());
-        messages.push(submission.message(codec, trace)?);
-    }
-    outbox.append(&mut tx, &messages).await?;
-    tx.commit().await?;
-    if !messages.is_empty() {
+    // A connection that fell silent must not stop the re-sends for ever.
+    let sent = on_connection(pool, STATEMENT_LIMIT, async |connection| {
+        let mut tx = connection.begin().await?;
+        let due = submission::take_due(&mut tx, PURCHASE_COMMANDS, BATCH).await?;
+        let mut messages = Vec::with_capacity(due.len());
+        for submission in &due {
+            let trace = submission
+                .trace
+                .parse::<TraceContext>()
+                .unwrap_or_else(|_| TraceContext::root());
+            messages.push(submission.message(codec, trace)?);
+        }
+        outbox.append(&mut tx, &messages).await?;
+        tx.commit().await?;
+        Ok(messages.len())
+    })
+    .await?;
+    if sent > 0 {
         outbox.wake_relay();
     }
-    Ok(messages.len())
+    Ok(sent)
 }

@@ -3,19 +3,20 @@
 //! Nothing but PostgreSQL is needed for it, so purchases are accepted while Kafka or any other service is away.
 
 use contracts::{
-    ids::{CustomerId, ProductId, PurchaseId},
+    ids::{ProductId, PurchaseId},
     trace::TraceContext,
 };
 use uuid::Uuid;
 
 use crate::{
     app::App,
+    auth::Identity,
     domain::{
         Refusal,
         pricing::{self, PurchaseRequest},
         words::UserErrorCode,
     },
-    store::{catalogue, submission, submission::Submission},
+    store::{catalogue, contact, submission, submission::Submission},
 };
 
 /// What became of a request.
@@ -39,11 +40,12 @@ pub(crate) enum Submitted {
 /// When the database fails, or the purchase does not fit a message, which the limits of [`pricing`] exclude.
 pub(crate) async fn submit(
     app: &App,
-    customer: &CustomerId,
+    identity: &Identity,
     key: Uuid,
     request: PurchaseRequest,
     trace: TraceContext,
 ) -> anyhow::Result<Submitted> {
+    let customer = &identity.subject;
     let request_hash = mailbox::request::hash(&request)?;
     // First of all the key: a repetition is answered as the first time, whatever has changed in the catalogue since.
     if let Some(known) = submission::by_key(&app.pool, customer, key).await? {
@@ -85,6 +87,7 @@ pub(crate) async fn submit(
         return Ok(repeated(known, &accepted.request_hash));
     };
     accepted.submitted_at = submitted_at;
+    contact::keep(&mut tx, identity).await?;
     let command = accepted.message(&app.codec, trace)?;
     app.outbox.append(&mut tx, &[command]).await?;
     tx.commit().await?;

@@ -7,12 +7,14 @@
 //! |---|---|
 //! | [`http`] | GraphQL over HTTP: <https://graphql.github.io/graphql-over-http/draft/> |
 //! | [`negotiate`] | which media type is answered |
+//! | [`events`] | server-sent events, for subscriptions without a WebSocket |
 //! | [`websocket`] | graphql-transport-ws: <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md> |
 //! | [`limits`] | what one request may ask for |
 //! | [`execute`] | from a request to its answer, the same for both ways |
 //! | [`order`] | the order of an answer's fields |
 //! | [`playground`] | a page to try things out |
 
+mod events;
 mod execute;
 mod http;
 mod limits;
@@ -42,7 +44,7 @@ pub(crate) struct Transport {
     pub authenticator: Authenticator,
     /// Origins, besides our own, whose pages may open WebSockets.
     pub allowed_origins: Arc<[String]>,
-    /// The WebSockets that are open, to be closed in an orderly way.
+    /// The WebSockets and event streams that are open, to be closed in an orderly way.
     pub sockets: TaskTracker,
     pub shutdown: CancellationToken,
 }
@@ -52,12 +54,13 @@ impl Transport {
     pub fn routes(self) -> Router {
         Router::new()
             .route("/graphql", any(http::handle))
+            .route("/graphql/stream", any(events::handle))
             .route("/graphql/ws", get(websocket::upgrade))
             .with_state(self)
             .merge(playground::routes())
     }
 
-    /// Resolves after `shutdown`, when every WebSocket is closed.
+    /// Resolves after `shutdown`, when every WebSocket and event stream is closed.
     pub async fn closed(sockets: TaskTracker, shutdown: CancellationToken) -> anyhow::Result<()> {
         shutdown.cancelled().await;
         sockets.close();

@@ -109,7 +109,7 @@ impl Desk {
         }
         let level = products::lock_level(&mut transaction, product)
             .await?
-            .ok_or_else(|| DeskError::refused(product::unknown_product(product)))?
+            .ok_or_else(|| DeskError::refused(product::unknown_product()))?
             .restocked(delivery.quantity)
             .map_err(|error| DeskError::refused(product::too_many(error)))?;
         let product = products::restock(&mut transaction, ids::fresh(), &delivery, &level).await?;

@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use chrono::DateTime;
 use contracts::{
     http::{CancelPurchase, Cancelled, MAX_IDS, MAX_PAGE, Purchases, Refusal, Refused},
     ids::PurchaseId,
@@ -32,6 +33,7 @@ use crate::{
 pub fn routes(orchestrator: Arc<Orchestrator>) -> Router {
     Router::new()
         .route("/purchases", get(purchases))
+        .route("/purchases/ended", get(ended))
         .route("/purchases/{id}/cancel", post(cancel))
         .with_state(orchestrator)
 }
@@ -72,6 +74,30 @@ async fn purchases(
             ));
         }
     };
+    let purchases = records
+        .iter()
+        .filter_map(|record| view(&orchestrator, record))
+        .collect();
+    Ok(Json(Purchases { purchases }))
+}
+
+#[derive(Debug, Deserialize)]
+struct EndedQuery {
+    since: Option<i64>,
+    after: Option<Uuid>,
+    limit: Option<i64>,
+}
+
+/// The change feed of what has ended: events are hints, and who must not miss one compares with it.
+async fn ended(
+    State(orchestrator): State<Arc<Orchestrator>>,
+    Query(query): Query<EndedQuery>,
+) -> Result<Json<Purchases>, Failure> {
+    let since = DateTime::from_timestamp_micros(query.since.unwrap_or(0))
+        .filter(|since| since.timestamp() >= 0)
+        .ok_or_else(|| Failure::BadRequest("since must be microseconds since 1970".to_owned()))?;
+    let limit = query.limit.unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
+    let records = store::ended(orchestrator.pool(), since, query.after, limit).await?;
     let purchases = records
         .iter()
         .filter_map(|record| view(&orchestrator, record))
@@ -128,20 +154,21 @@ async fn try_cancel(
     id: Uuid,
     body: &CancelPurchase,
 ) -> Result<Response, Failure> {
-    let scope = format!("cancel-purchase:{id}:{}", body.customer_id);
-    let hash = request::hash(body).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
+    let scope = format!("cancel-purchase:{}", body.customer_id);
+    // The purchase is part of what is hashed: the same key for another purchase is another request.
+    let hash = request::hash(&(id, body)).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
     let mut tx = orchestrator.pool().begin().await.map_err(Fault::from)?;
     match request::claim(&mut tx, &scope, body.idempotency_key, &hash)
         .await
         .map_err(Fault::from)?
     {
         Claim::Fresh => {}
-        Claim::Repeated(response) => return Ok(stored(&response)),
+        Claim::Repeated(response) => {
+            drop(tx);
+            return Ok(stored(&current(orchestrator, id, response).await?));
+        }
         Claim::Reused => {
-            return Ok(refused(
-                "IDEMPOTENCY_KEY_REUSED",
-                "This idempotency key was used for another request: draw a new one.",
-            ));
+            return Ok(key_reused());
         }
     }
     let cancellation = Cancellation {
@@ -224,11 +251,24 @@ fn stored(response: &Value) -> Response {
     }
 }
 
-fn refused(code: &str, message: &str) -> Response {
-    let body = Refused {
-        errors: vec![refusal(code, message)],
-    };
-    (StatusCode::UNPROCESSABLE_ENTITY, Json(body)).into_response()
+/// A kept answer, with the purchase as it is now: what was done is told as it was, how it came out as it is.
+async fn current(orchestrator: &Orchestrator, id: Uuid, mut response: Value) -> Result<Value, Fault> {
+    if let Some(kept) = response.pointer_mut("/ok/purchase") {
+        let records = store::read(orchestrator.pool(), &[id]).await?;
+        if let Some(now) = records.first().and_then(|record| view(orchestrator, record)) {
+            *kept = serde_json::to_value(now).map_err(Fault::deterministic)?;
+        }
+    }
+    Ok(response)
+}
+
+fn key_reused() -> Response {
+    let message = "This idempotency key was used for another request. Draw a new one for a new request.";
+    let errors = vec![Refusal {
+        field: Some(vec!["idempotencyKey".to_owned()]),
+        ..refusal("IDEMPOTENCY_KEY_REUSED", message)
+    }];
+    (StatusCode::UNPROCESSABLE_ENTITY, Json(Refused { errors })).into_response()
 }
 
 fn refusal(code: &str, message: &str) -> Refusal {

@@ -14,12 +14,14 @@
 //! | `store.rs` | all SQL |
 //! | `handlers.rs` | messages from Kafka |
 //! | `timers.rs` | commands that were not answered in time |
+//! | `census.rs` | how many purchases are open, as metrics |
 //! | `http.rs` | reads, and the customer's cancellation |
 //! | `definitions.rs` | the versions of the definition that this program has |
 //!
 //! Invariants, stated as absences: no transition without its log, timers and messages in the same transaction; no
 //! decision that reads a clock; no saga that waits without a timer.
 
+mod census;
 pub mod config;
 pub mod definitions;
 pub mod exchange;
@@ -64,5 +66,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     );
     let timers = timers::Timers::new(orchestrator.clone());
     host.spawn(|shutdown| timers.run(shutdown));
+    let pool = host.pool();
+    host.spawn(|shutdown| census::run(pool, shutdown));
     Ok(host.run(http::routes(orchestrator)))
 }

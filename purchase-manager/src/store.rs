@@ -119,6 +119,33 @@ pub async fn of_customer(
     rows.into_iter().map(Record::try_from).collect()
 }
 
+/// Purchases that have ended, in the order in which they did, from `since` on; with `after`, of those that ended at `since`
+/// only the ones after it.
+///
+/// # Errors
+/// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
+pub async fn ended(
+    pool: &PgPool,
+    since: DateTime<Utc>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query_as!(
+        SagaRow,
+        "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
+         from saga
+         where standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and state is not null
+           and updated_at >= $1 and ($2::uuid is null or (updated_at, id) > ($1, $2))
+         order by updated_at, id limit $3",
+        since,
+        after,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
 /// A saga to be written, with the version that it had when it was read; none for a new one.
 #[derive(Debug)]
 pub struct Written<'a> {
@@ -456,4 +483,29 @@ pub async fn open_versions(pool: &PgPool) -> Result<Vec<(i32, i64)>, sqlx::Error
     .fetch_all(pool)
     .await?;
     Ok(rows.into_iter().map(|row| (row.version, row.open)).collect())
+}
+
+/// How many purchases are open, by what the customer sees, and since when the oldest of them has not moved.
+#[derive(Debug)]
+pub struct Open {
+    /// `PENDING`, `RUNNING`, `COMPENSATING` or `STUCK`.
+    pub standing: String,
+    /// How many.
+    pub purchases: i64,
+    /// Unix time in seconds of the oldest one's last visible change.
+    pub oldest: f64,
+}
+
+/// Counts the open purchases. Whatever has ended costs nothing here: the index leaves it out.
+///
+/// # Errors
+/// The database's faults.
+pub async fn open(pool: &PgPool) -> Result<Vec<Open>, Fault> {
+    Ok(sqlx::query_as!(
+        Open,
+        r#"select standing, count(*) as "purchases!", extract(epoch from min(updated_at))::float8 as "oldest!"
+           from saga where standing in ('PENDING', 'RUNNING', 'COMPENSATING', 'STUCK') group by standing"#
+    )
+    .fetch_all(pool)
+    .await?)
 }

@@ -113,7 +113,11 @@ impl Timers {
             let worked = self.orchestrator.work(&mut tx, events).await?;
             self.orchestrator.outbox().append(&mut tx, &worked.outgoing).await
         };
-        happen.instrument(span).await?;
+        if let Err(fault) = happen.instrument(span).await {
+            // Awaited, so that the next try finds no lock of this one: it would take the sagas for somebody else's.
+            tx.rollback().await?;
+            return Err(fault);
+        }
         tx.commit().await?;
         self.orchestrator.outbox().wake_relay();
         Ok(fired)

@@ -1,6 +1,11 @@
 //! Who asks, and what they may do.
 
+use std::time::Duration;
+
 use contracts::ids::CustomerId;
+
+/// What stays open for somebody whose token lives longer is closed after this anyway.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 /// What somebody may do. Each role may do everything that the ones before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, async_graphql::Enum)]
@@ -86,6 +91,19 @@ impl Viewer {
         match self {
             Self::Anonymous => None,
             Self::Known(identity) => Some(identity),
+        }
+    }
+
+    /// How long what is open for the viewer may stay so: until the token expires, by the clock that it was judged by.
+    pub fn lives(&self) -> Duration {
+        match self {
+            Self::Anonymous => LONGEST,
+            Self::Known(identity) => {
+                let seconds = identity
+                    .expires_at
+                    .saturating_sub(jsonwebtoken::get_current_timestamp());
+                Duration::from_secs(seconds).min(LONGEST)
+            }
         }
     }
 

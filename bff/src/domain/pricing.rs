@@ -63,6 +63,29 @@ pub(crate) struct Shop {
     pub payment_methods: Vec<String>,
 }
 
+/// Minor units that a product may cost at most: a full purchase of it still fits 64 bits.
+pub(crate) const MAX_PRICE_MINOR: i64 = 1_000_000_000_000;
+
+impl Shop {
+    /// The minor units of a product's price in this shop, or why it cannot be one. The field at fault is one of `price`.
+    pub fn price(&self, amount: Decimal, currency: Currency) -> Result<i64, Refusal> {
+        if currency != self.currency {
+            let message = format!("This shop sells in {}: give the price in {0}.", self.currency);
+            return Err(Refusal::new(UserErrorCode::CurrencyMismatch, message).at(["price", "currency"]));
+        }
+        let most = Money::new(MAX_PRICE_MINOR, currency);
+        let message = match minor_units(amount, currency) {
+            Some(minor) if minor <= MAX_PRICE_MINOR => return Ok(minor),
+            None if amount.normalize().scale() > currency.exponent() => format!(
+                "A price in {currency} has at most {} decimal digits.",
+                currency.exponent()
+            ),
+            Some(_) | None => format!("A price is {most} at most."),
+        };
+        Err(Refusal::new(UserErrorCode::Invalid, message).at(["price", "amount"]))
+    }
+}
+
 /// A request at the catalogue's prices.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Priced {
@@ -399,6 +422,27 @@ mod tests {
             refused(&request(vec![line(1, 3)]), &all),
             [(UserErrorCode::Invalid, "lines".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_price_is_in_the_shops_currency_and_fits() {
+        let shop = shop();
+        let price = |amount: &str, currency: &str| {
+            let priced = shop.price(amount.parse().unwrap(), currency.parse().unwrap());
+            priced.map_err(|refusal| (refusal.code, refusal.field.unwrap_or_default().join(".")))
+        };
+        assert_eq!(price("12.50", "EUR"), Ok(1_250));
+        assert_eq!(
+            price("12.50", "USD"),
+            Err((UserErrorCode::CurrencyMismatch, "price.currency".to_owned()))
+        );
+        for wrong in ["0.001", "99999999999999999.00", "10000000000.01"] {
+            assert_eq!(
+                price(wrong, "EUR"),
+                Err((UserErrorCode::Invalid, "price.amount".to_owned())),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

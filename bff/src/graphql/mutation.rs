@@ -26,7 +26,7 @@ use crate::{
     clients::ServiceError,
     domain::{
         Refusal,
-        pricing::{ExpectedPrice, LineRequest, MAX_NOTE_CHARACTERS, PurchaseRequest, minor_units},
+        pricing::{ExpectedPrice, LineRequest, MAX_NOTE_CHARACTERS, PurchaseRequest},
         product::Product,
         purchase::Purchase,
         words::UserErrorCode,
@@ -114,7 +114,7 @@ impl Mutation {
         let app = ctx.data_unchecked::<Arc<App>>();
         let RequestTrace(trace) = *ctx.data_unchecked::<RequestTrace>();
         let key = input.idempotency_key;
-        let submitted = submit(app, &signed_in(ctx)?.subject, key, input.into(), trace).await?;
+        let submitted = submit(app, signed_in(ctx)?, key, input.into(), trace).await?;
         Ok(Some(match submitted {
             Submitted::Accepted {
                 submission,
@@ -173,15 +173,10 @@ impl Mutation {
         input: CreateProductInput,
     ) -> Result<Option<ProductPayload>, Failure> {
         let currency = input.price.currency.0;
-        let Some(price_minor) = minor_units(input.price.amount.0, currency) else {
-            let message = format!("{currency} has {} decimal digits.", currency.exponent());
-            return written(
-                ctx,
-                Ok(Err(vec![
-                    Refusal::new(UserErrorCode::Invalid, message).at(["price"]),
-                ])),
-            )
-            .await;
+        let app = ctx.data_unchecked::<Arc<App>>();
+        let price_minor = match app.shop.price(input.price.amount.0, currency) {
+            Ok(minor) => minor,
+            Err(refusal) => return written(ctx, Ok(Err(vec![refusal]))).await,
         };
         let request = CreateProduct {
             idempotency_key: input.idempotency_key,
@@ -193,11 +188,7 @@ impl Mutation {
             currency,
             initial_stock: input.initial_stock,
         };
-        let answer = ctx
-            .data_unchecked::<Arc<App>>()
-            .clients
-            .create_product(&request)
-            .await;
+        let answer = app.clients.create_product(&request).await;
         written(ctx, answer).await
     }
 

@@ -7,6 +7,7 @@ use async_graphql::{
     parser::types::{DocumentOperations, OperationType},
 };
 use contracts::trace::TraceContext;
+use futures::{StreamExt, stream, stream::BoxStream};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use tracing::Instrument;
@@ -15,11 +16,14 @@ use uuid::Uuid;
 use super::{Transport, limits, order::Order};
 use crate::{
     auth::{TokenError, Viewer},
-    graphql::{Code, Reader, RequestTrace},
+    graphql::{Code, MAX_COMPLEXITY, Reader, RequestTrace},
 };
 
 /// The longest that a query or mutation may take. Every call to a service ends within 2 s; this bounds their sum.
 const LIMIT: Duration = Duration::from_secs(10);
+
+/// Characters of a message that quotes the request.
+const LONGEST_MESSAGE: usize = 600;
 
 /// The library's words for a query over the complexity limit, which has no other mark.
 const TOO_COMPLEX: &str = "Query is too complex.";
@@ -71,7 +75,7 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
     let name = request.operation_name.clone();
     let document = request
         .parsed_query()
-        .map_err(|error| coded(error, Code::BadUserInput))?;
+        .map_err(|error| coded(shortened(error), Code::BadUserInput))?;
     limits::check(document).map_err(|error| {
         let code = match error {
             limits::TooMuch::Circle(_) => Code::BadUserInput,
@@ -144,6 +148,28 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepar
     finished(response, caller, &prepared.order)
 }
 
+/// What an operation answers: one response of a query or a mutation, of a subscription as many as come.
+pub(crate) fn responses(
+    transport: &Transport,
+    caller: Caller,
+    prepared: Prepared,
+) -> BoxStream<'static, Response> {
+    match prepared.operation {
+        OperationType::Subscription => {
+            let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
+            let request = with_data(prepared.request, &caller, caller.trace, reader);
+            let responses = transport.edge.execute_stream(request);
+            responses
+                .map(move |response| finished(response, &caller, &prepared.order))
+                .boxed()
+        }
+        OperationType::Query | OperationType::Mutation => {
+            let transport = transport.clone();
+            stream::once(async move { run(&transport, &caller, prepared).await }).boxed()
+        }
+    }
+}
+
 /// The operation's type as OpenTelemetry names it.
 const fn operation_word(operation: OperationType) -> &'static str {
     match operation {
@@ -154,12 +180,7 @@ const fn operation_word(operation: OperationType) -> &'static str {
 }
 
 /// Adds to a request what the resolvers need.
-pub(crate) fn with_data(
-    request: Request,
-    caller: &Caller,
-    trace: TraceContext,
-    reader: Arc<Reader>,
-) -> Request {
+fn with_data(request: Request, caller: &Caller, trace: TraceContext, reader: Arc<Reader>) -> Request {
     request
         .data(caller.viewer.clone())
         .data(RequestTrace(trace))
@@ -168,10 +189,15 @@ pub(crate) fn with_data(
 
 /// Puts the fields in order and gives every error its code: what has none comes from the library, which only speaks of
 /// the request. Our own faults get the request's id.
-pub(crate) fn finished(mut response: Response, caller: &Caller, order: &Order) -> Response {
+fn finished(mut response: Response, caller: &Caller, order: &Order) -> Response {
     order.apply(&mut response.data);
     for error in &mut response.errors {
         let too_complex = error.message == TOO_COMPLEX;
+        if too_complex {
+            error.message = format!(
+                "The query costs more than {MAX_COMPLEXITY}: every field costs 1, those of a page as often as `first` says. Ask for fewer fields, or for smaller pages."
+            );
+        }
         let extensions = error.extensions.get_or_insert_with(ErrorExtensionValues::default);
         if extensions.get("code").is_none() {
             let code = if too_complex {
@@ -198,6 +224,15 @@ fn coded(mut error: ServerError, code: Code) -> ServerError {
         .extensions
         .get_or_insert_with(ErrorExtensionValues::default)
         .set("code", code.as_str());
+    error
+}
+
+/// The parser quotes the line at fault, which may be the whole request.
+fn shortened(mut error: ServerError) -> ServerError {
+    if let Some((end, _)) = error.message.char_indices().nth(LONGEST_MESSAGE) {
+        error.message.truncate(end);
+        error.message.push('…');
+    }
     error
 }
 

@@ -48,7 +48,7 @@ pub(crate) async fn handle(State(transport): State<Transport>, request: Request)
 }
 
 /// A request that is not carried out.
-struct Refused {
+pub(super) struct Refused {
     status: StatusCode,
     media: MediaType,
     error: Box<ServerError>,
@@ -56,11 +56,21 @@ struct Refused {
 }
 
 impl Refused {
-    fn new(status: StatusCode, media: MediaType, message: &str) -> Self {
+    pub(super) fn new(status: StatusCode, media: MediaType, message: &str) -> Self {
         Self {
             status,
             media,
             error: Box::new(error_with(Code::BadUserInput, message)),
+            header: None,
+        }
+    }
+
+    /// A well-formed request whose document cannot be carried out.
+    pub(super) fn document(media: MediaType, error: ServerError) -> Self {
+        Self {
+            status: not_executed(media),
+            media,
+            error: Box::new(error),
             header: None,
         }
     }
@@ -94,7 +104,7 @@ async fn answer(
     let viewer = viewer(transport, &parts.headers)
         .await
         .map_err(|error| unauthenticated(media, &error))?;
-    let prepared = execute::prepare(asked).map_err(|error| malformed_document(media, error))?;
+    let prepared = execute::prepare(asked).map_err(|error| Refused::document(media, error))?;
     match (prepared.operation, &parts.method) {
         (OperationType::Query, _) => {}
         (OperationType::Mutation, &Method::GET) => {
@@ -102,7 +112,7 @@ async fn answer(
         }
         (OperationType::Mutation, _) => {}
         (OperationType::Subscription, _) => {
-            let message = "Subscriptions are served at /graphql/ws, with the protocol graphql-transport-ws.";
+            let message = "Subscriptions are served at /graphql/ws (graphql-transport-ws) and at /graphql/stream (server-sent events).";
             return Err(Refused::new(StatusCode::BAD_REQUEST, media, message));
         }
     }
@@ -115,7 +125,7 @@ async fn answer(
     Ok(executed(media, &response))
 }
 
-async fn from_body(headers: &HeaderMap, body: Body, media: MediaType) -> Result<Asked, Refused> {
+pub(super) async fn from_body(headers: &HeaderMap, body: Body, media: MediaType) -> Result<Asked, Refused> {
     if !negotiate::is_json(headers) {
         let message = "Send the request as application/json in UTF-8.";
         return Err(Refused::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, media, message));
@@ -137,7 +147,7 @@ async fn from_body(headers: &HeaderMap, body: Body, media: MediaType) -> Result<
     })
 }
 
-fn from_query(uri: &Uri, media: MediaType) -> Result<Asked, Refused> {
+pub(super) fn from_query(uri: &Uri, media: MediaType) -> Result<Asked, Refused> {
     let malformed = |message: &str| Refused::new(StatusCode::BAD_REQUEST, media, message);
     let object = |name: &str, text: &str| {
         serde_json::from_str(text).map_err(|_| malformed(&format!("`{name}` must be a JSON object.")))
@@ -170,7 +180,7 @@ fn form_pairs(query: &str) -> Vec<(String, String)> {
         .unwrap_or_default()
 }
 
-async fn viewer(transport: &Transport, headers: &HeaderMap) -> Result<Viewer, TokenError> {
+pub(super) async fn viewer(transport: &Transport, headers: &HeaderMap) -> Result<Viewer, TokenError> {
     let Some(value) = headers.get(header::AUTHORIZATION) else {
         return Ok(Viewer::Anonymous);
     };
@@ -182,14 +192,14 @@ async fn viewer(transport: &Transport, headers: &HeaderMap) -> Result<Viewer, To
         .map(Viewer::Known)
 }
 
-fn trace(headers: &HeaderMap) -> TraceContext {
+pub(super) fn trace(headers: &HeaderMap) -> TraceContext {
     let sent = headers
         .get("traceparent")
         .and_then(|value| value.to_str().ok()?.parse::<TraceContext>().ok());
     sent.unwrap_or_else(TraceContext::root)
 }
 
-fn unauthenticated(media: MediaType, error: &TokenError) -> Refused {
+pub(super) fn unauthenticated(media: MediaType, error: &TokenError) -> Refused {
     let error_body = Box::new(token_error(error));
     if *error == TokenError::IssuerAway {
         let header = Some((header::RETRY_AFTER, HeaderValue::from_static("2")));
@@ -210,20 +220,11 @@ fn unauthenticated(media: MediaType, error: &TokenError) -> Refused {
     }
 }
 
-fn not_allowed(media: MediaType, allowed: &'static str, message: &str) -> Refused {
+pub(super) fn not_allowed(media: MediaType, allowed: &'static str, message: &str) -> Refused {
     let header = Some((header::ALLOW, HeaderValue::from_static(allowed)));
     Refused {
         header,
         ..Refused::new(StatusCode::METHOD_NOT_ALLOWED, media, message)
-    }
-}
-
-fn malformed_document(media: MediaType, error: ServerError) -> Refused {
-    Refused {
-        status: not_executed(media),
-        media,
-        error: Box::new(error),
-        header: None,
     }
 }
 

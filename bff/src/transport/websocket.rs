@@ -3,9 +3,9 @@
 //! The token comes in `connection_init`; the socket is closed when it expires. Sockets are closed with 1001 when the
 //! service drains, and clients come back: a subscription begins with the current state.
 
-use std::{collections::HashMap, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
-use async_graphql::{Response as GraphqlResponse, ServerError, Value, parser::types::OperationType};
+use async_graphql::{Response as GraphqlResponse, ServerError, Value};
 use axum::{
     extract::{
         State, WebSocketUpgrade,
@@ -16,8 +16,8 @@ use axum::{
 };
 use contracts::trace::TraceContext;
 use futures::{
-    Stream, StreamExt,
-    stream::{self, SelectAll},
+    StreamExt,
+    stream::{self, BoxStream, SelectAll},
 };
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     auth::{TokenError, Viewer},
-    graphql::{Code, Reader},
+    graphql::Code,
 };
 
 const PROTOCOL: &str = "graphql-transport-ws";
@@ -39,9 +39,6 @@ const INIT_LIMIT: Duration = Duration::from_secs(10);
 const SEND_LIMIT: Duration = Duration::from_secs(10);
 /// Operations of one socket at a time.
 const MAX_OPERATIONS: usize = 50;
-/// A socket whose token lives longer is closed after this anyway.
-const LONGEST_SOCKET: Duration = Duration::from_secs(24 * 3600);
-
 /// Why a socket is closed: code and reason.
 type Closing = (u16, String);
 
@@ -112,7 +109,7 @@ enum Event {
     Complete(String),
 }
 
-type Operation = Pin<Box<dyn Stream<Item = Event> + Send>>;
+type Operation = BoxStream<'static, Event>;
 
 /// The operations of a socket. A stream that was stopped is dropped when it is polled next, which is at once.
 #[derive(Default)]
@@ -180,17 +177,8 @@ impl Connection {
             Err(error) => return Err((4403, format!("Forbidden: {error}"))),
         };
         self.send(&json!({ "type": "connection_ack" })).await?;
-        let lives = match viewer.identity() {
-            // The clock that the token was judged by.
-            Some(identity) => Duration::from_secs(
-                identity
-                    .expires_at
-                    .saturating_sub(jsonwebtoken::get_current_timestamp()),
-            )
-            .min(LONGEST_SOCKET),
-            None => LONGEST_SOCKET,
-        };
-        Ok((viewer, Instant::now() + lives))
+        let expires = Instant::now() + viewer.lives();
+        Ok((viewer, expires))
     }
 
     async fn handle(
@@ -286,25 +274,12 @@ impl Operations {
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
         self.stops.insert(id.clone(), stop);
         let name = id.clone();
-        let responses: Pin<Box<dyn Stream<Item = GraphqlResponse> + Send>> = match prepared.operation {
-            OperationType::Subscription => {
-                let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
-                let request = execute::with_data(prepared.request, &caller, caller.trace, reader);
-                let stream = transport.edge.execute_stream(request);
-                Box::pin(stream.map(move |response| execute::finished(response, &caller, &prepared.order)))
-            }
-            OperationType::Query | OperationType::Mutation => {
-                let transport = transport.clone();
-                Box::pin(stream::once(async move {
-                    execute::run(&transport, &caller, prepared).await
-                }))
-            }
-        };
+        let responses = execute::responses(transport, caller, prepared);
         let events = responses
             .map(move |response| Event::Next(name.clone(), Box::new(response)))
             .chain(stream::once(async move { Event::Complete(id) }))
             .take_until(stopped);
-        self.running.push(Box::pin(events));
+        self.running.push(events.boxed());
     }
 }
 

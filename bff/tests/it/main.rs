@@ -10,6 +10,7 @@
 mod auth;
 mod catalogue;
 mod edge;
+mod events;
 mod products;
 mod purchases;
 mod resend;

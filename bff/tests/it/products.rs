@@ -47,7 +47,7 @@ async fn a_product_is_made_by_product_admin_and_read_at_once() {
     let refused = &fine["data"]["createProduct"]["userErrors"][0];
     assert_eq!(
         (&refused["code"], &refused["field"]),
-        (&json!("INVALID"), &json!(["price"]))
+        (&json!("INVALID"), &json!(["price", "amount"]))
     );
 
     for (roles, expected) in [(&["operator"][..], "FORBIDDEN"), (&["customer"][..], "FORBIDDEN")] {

@@ -118,6 +118,13 @@ impl Issuer {
         self.key.sign(&self.claims(subject, roles))
     }
 
+    /// A good token of a customer that expires in three seconds.
+    pub fn short_lived(&self, subject: &str) -> String {
+        let mut claims = self.claims(subject, &["customer"]);
+        claims["exp"] = (jsonwebtoken::get_current_timestamp() + 3).into();
+        self.key.sign(&claims)
+    }
+
     /// A good token of a customer.
     pub fn customer(&self, subject: &str) -> String {
         self.token(subject, &["customer"])

@@ -224,3 +224,17 @@ async fn a_character_that_no_text_can_hold_is_refused_before_anything_is_done() 
     }
     edge.stop().await;
 }
+
+#[tokio::test]
+async fn a_refusal_does_not_quote_the_whole_request() {
+    let edge = edge().await;
+    let deep = "{ a ".repeat(40_000);
+    let (status, _, answer) = sent(post(&edge, &json!({ "query": deep }))).await;
+    assert_eq!((status, code(&answer)), (200, "BAD_USER_INPUT"));
+    assert!(
+        answer.to_string().len() < 4_000,
+        "{} bytes",
+        answer.to_string().len()
+    );
+    edge.stop().await;
+}

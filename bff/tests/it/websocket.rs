@@ -258,3 +258,19 @@ async fn pages_of_other_origins_cannot_open_a_socket() {
     );
     edge.stop().await;
 }
+
+#[tokio::test]
+async fn a_socket_is_closed_when_its_token_expires() {
+    let edge = edge().await;
+    let mut client = Client::initialized(&edge, &edge.around.issuer.short_lived("anna")).await;
+    assert_eq!(client.close_code().await, 4403);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_says_nothing_is_closed_after_ten_seconds() {
+    let edge = edge().await;
+    let mut client = Client::open(&edge).await;
+    assert_eq!(client.close_code().await, 4408);
+    edge.stop().await;
+}

@@ -8,6 +8,8 @@
 //! | purchase-manager | `GET /purchases?ids=a,b` | [`Purchases`]; unknown ids are absent |
 //! | purchase-manager | `GET /purchases?customer=S&before=ID&limit=N&states=A,B` | [`Purchases`], newest first |
 //! | purchase-manager | `POST /purchases/{id}/cancel` with [`CancelPurchase`] | [`Cancelled`] or 422 [`Refused`] |
+//! | purchase-manager | `GET /purchases/ended?since=MICROS&after=ID&limit=N` | [`Purchases`] that have ended, with `updated_at >= since`, by time and id |
+//! | bff, on its internal address | `POST /contacts` with [`ContactsWanted`] | [`Contacts`]; unknown customers are absent |
 //! | orders | `GET /orders?purchases=a,b` | [`Orders`] |
 //! | payments | `GET /payments?purchases=a,b` | [`Payments`] |
 //! | product-admin | `GET /products/changes?since=MICROS&after=ID&limit=N` | [`Products`] with `updated_at >= since`, by time and id |
@@ -37,6 +39,33 @@ pub const MAX_PAGE: i64 = 200;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Purchases {
     pub purchases: Vec<PurchaseUpdated>,
+}
+
+/// Whose contacts are asked for: at most [`MAX_IDS`]. In a body, because what names people does not belong in a URL.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ContactsWanted {
+    pub customers: Vec<CustomerId>,
+}
+
+/// Answer to a read of contacts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Contacts {
+    pub contacts: Vec<Contact>,
+}
+
+/// How to reach a customer, as their last token said. Personal data: not for topics, logs or other tables.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contact {
+    pub customer_id: CustomerId,
+    pub name: Option<String>,
+    pub email: Option<String>,
+}
+
+impl std::fmt::Debug for Contact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What can be written to a log some day will be.
+        f.debug_struct("Contact").finish_non_exhaustive()
+    }
 }
 
 /// The customer wants out.

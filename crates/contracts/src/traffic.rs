@@ -86,6 +86,11 @@ pub static TRAFFIC: &[Traffic] = &[
         reads: &[group("belay.payments", &[PAYMENTS_COMMANDS])],
     },
     Traffic {
+        service: "notifications",
+        produces: &[],
+        reads: &[group("belay.notifications.events", &[PURCHASE_EVENTS])],
+    },
+    Traffic {
         service: "orders",
         produces: &[PURCHASE_REPLIES],
         reads: &[group("belay.orders", &[ORDERS_COMMANDS])],

@@ -38,6 +38,7 @@ pub struct Front(Arc<Inner>);
 struct Inner {
     routes: OnceLock<Router>,
     pool: OnceLock<PgPool>,
+    service: OnceLock<&'static str>,
     /// What the start waits for at the moment.
     waits_for: Mutex<&'static str>,
     draining: AtomicBool,
@@ -48,6 +49,7 @@ impl Front {
     pub fn open(&self, service: &'static str, pool: PgPool, routes: Router) {
         // A second call would be a fault of the caller's; the first one stands.
         drop(self.0.pool.set(pool));
+        self.0.service.set(service).ok();
         let traced = routes.layer(axum::middleware::from_fn_with_state(service, traced));
         drop(self.0.routes.set(traced));
     }
@@ -108,12 +110,26 @@ async fn ready(State(front): State<Front>) -> Response {
     }
 }
 
-async fn metrics() -> impl IntoResponse {
+async fn metrics(State(front): State<Front>) -> impl IntoResponse {
+    if let (Some(service), Some(pool)) = (front.0.service.get(), front.0.pool.get()) {
+        count_connections(service, pool);
+    }
     let body = crate::telemetry::metrics().render();
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         body,
     )
+}
+
+/// The pool as it is at this moment: a gauge that is set on every change would cost more than it tells.
+fn count_connections(service: &'static str, pool: &PgPool) {
+    let idle = pool.num_idle();
+    let used = (pool.size() as usize).saturating_sub(idle);
+    for (state, count) in [("idle", idle), ("used", used)] {
+        metrics::gauge!("belay_database_connections", "service" => service, "state" => state).set(count as f64);
+    }
+    let most = f64::from(pool.options().get_max_connections());
+    metrics::gauge!("belay_database_connections_max", "service" => service).set(most);
 }
 
 /// A request in its span. The route is the template, not the path, and the query stays out: it may name a customer.

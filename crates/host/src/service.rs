@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use mailbox::{Carrier, Codec, Handler, KafkaSettings, Outbox, capture, consumer::Consumer, relay::Relay, tail::Tail};
+use mailbox::{Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture, consumer::Consumer, relay::Relay, tail::Tail};
 use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,18 @@ pub struct Host {
     shutdown: CancellationToken,
     /// Tasks that take in work.
     intake: JoinSet<anyhow::Result<()>>,
+    reads: Vec<Reads>,
+}
+
+/// What a service reads at the broker: a group and its topics, or a live feed under the name that the broker knows it by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reads {
+    /// The group's name.
+    pub group: String,
+    /// Whether offsets are kept.
+    pub keeps_offsets: bool,
+    /// Its topics.
+    pub topics: Vec<&'static str>,
 }
 
 impl Host {
@@ -90,6 +102,7 @@ impl Host {
             internal_address: None,
             shutdown,
             intake,
+            reads: Vec::new(),
         })
     }
 
@@ -148,17 +161,23 @@ impl Host {
             self.outbox(),
             handler,
         );
+        self.reads.push(Reads {
+            group: group.to_owned(),
+            keeps_offsets: true,
+            topics: topics.to_vec(),
+        });
         self.intake.spawn(consumer.run(self.shutdown.clone()));
     }
 
     /// Adds a live feed of `topic` for this process alone.
     pub fn tail(&mut self, topic: &'static str, each: impl Fn(mailbox::Received) + Send + Sync + 'static) {
-        let tail = Tail::new(
-            &format!("belay.{}.live", self.service),
-            topic,
-            self.kafka.clone(),
-            self.codec(),
-        );
+        let name = format!("belay.{}.live", self.service);
+        let tail = Tail::new(&name, topic, self.kafka.clone(), self.codec());
+        self.reads.push(Reads {
+            group: name,
+            keeps_offsets: false,
+            topics: vec![topic],
+        });
         let shutdown = self.shutdown.clone();
         self.intake.spawn(async move { tail.run(shutdown, each).await });
     }
@@ -202,9 +221,11 @@ impl Host {
             internal_address,
             shutdown,
             mut intake,
+            reads,
             ..
         } = self;
         front.open(service, pool.clone(), routes);
+        intake.spawn(backlog::watch(pool.clone(), service, shutdown.clone()));
         let relay_shutdown = CancellationToken::new();
         let carrier = outbox.carrier();
         let watched = pool.clone();
@@ -258,6 +279,7 @@ impl Host {
             internal_address,
             shutdown,
             supervisor: Some(supervisor),
+            reads,
         }
     }
 }
@@ -271,6 +293,7 @@ pub struct Running {
     shutdown: CancellationToken,
     /// None once its end has been told.
     supervisor: Option<tokio::task::JoinHandle<anyhow::Result<()>>>,
+    reads: Vec<Reads>,
 }
 
 impl Running {
@@ -278,6 +301,12 @@ impl Running {
     #[must_use]
     pub fn service(&self) -> &'static str {
         self.service
+    }
+
+    /// What it reads at the broker.
+    #[must_use]
+    pub fn reads(&self) -> &[Reads] {
+        &self.reads
     }
 
     /// Where it listens.

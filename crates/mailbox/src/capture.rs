@@ -142,14 +142,30 @@ async fn hand_over(pool: &PgPool) -> Result<u64, sqlx::Error> {
     Ok(rows.len() as u64)
 }
 
-/// Watches the slot until `shutdown`: gauges `belay_capture_behind_bytes` and `belay_capture_read` (1 while a connector reads
+/// Writes a word to the log, and to no table. A service that sends nothing gives its connector nothing to confirm, and one
+/// that was just restarted waits for something to be there before it does anything, its own heartbeats included: the slot
+/// would hold the log for ever.
+async fn tick(pool: &PgPool) -> Result<(), sqlx::Error> {
+    sqlx::query!("select pg_logical_emit_message(true, 'belay', '')::text as position")
+        .fetch_one(pool)
+        .await?;
+    Ok(())
+}
+
+/// Watches the slot until `shutdown`, and gives its reader something to confirm with every look: gauges `belay_capture_behind_bytes` and `belay_capture_read` (1 while a connector reads
 /// it), and a word to the operator when nobody reads it or it is gone.
 ///
 /// Nothing stops when it is gone: whoever waits for an answer asks again, which is what carries on once a slot is there.
 pub async fn watch(pool: PgPool, service: &'static str, shutdown: CancellationToken) {
     let mut said = None;
     loop {
-        let looked = tokio::time::timeout(STATEMENT_LIMIT, slot(&pool));
+        let looked = tokio::time::timeout(STATEMENT_LIMIT, async {
+            let slot = slot(&pool).await?;
+            if slot.holds {
+                tick(&pool).await?;
+            }
+            Ok::<_, sqlx::Error>(slot)
+        });
         // Cancel-safe: looking changes nothing.
         let looked = tokio::select! {
             () = shutdown.cancelled() => return,

@@ -24,13 +24,14 @@ const POOL_CONNECTIONS: u32 = 12;
 const TEMPLATE_LOCK: i64 = 0x62_656c_6179;
 
 /// The services whose roles exist in every test database, as they do in production.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "bff",
     "purchase-manager",
     "product-admin",
     "consolidator",
     "orders",
     "payments",
+    "notifications",
 ];
 
 /// A database for one test, dropped with this handle.

@@ -12,6 +12,7 @@
 //! | [`registry`] | a schema registry, and codecs that know it |
 //! | [`messages`] | messages as a handler gets them, without a broker |
 //! | [`proxy`] | a TCP proxy that can fall silent |
+//! | [`smtp`] | a mail server that behaves as badly as it is told to |
 //! | [`wait`] | waiting for a condition, with a bound |
 //!
 //! ```no_run
@@ -29,6 +30,7 @@ pub mod messages;
 pub mod proxy;
 pub mod registry;
 pub mod server;
+pub mod smtp;
 pub mod wait;
 
 pub use broker::{Kafka, kafka, kafka_with_one_partition};
@@ -36,4 +38,5 @@ pub use database::Database;
 pub use messages::{command, decoded, handle, received, repeated};
 pub use proxy::Proxy;
 pub use registry::{codec, registry_url};
+pub use smtp::MailServer;
 pub use wait::eventually;

@@ -105,7 +105,7 @@ pub struct Level {
 
 /// More units than a product can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at most {room} more units fit")]
+#[error("At most {room} more units fit.")]
 pub struct TooMany {
     /// Units that still fit.
     pub room: i32,

@@ -71,12 +71,12 @@ impl NewProduct {
             );
         }
         if request.price_minor < 1 {
-            refusals.push(invalid(&["price", "amount"], "the price must be above zero"));
+            refusals.push(invalid(&["price", "amount"], "The price must be above zero."));
         }
         if request.initial_stock < 0 {
             refusals.push(invalid(
                 &["initialStock"],
-                "the initial stock must not be below zero",
+                "The initial stock must not be below zero.",
             ));
         }
         line("actor", &request.actor, usize::MAX, &mut refusals);
@@ -102,7 +102,7 @@ impl Delivery {
     pub fn parse(product_id: ProductId, request: &Restock) -> Result<Self, Vec<Refusal>> {
         let mut refusals = Vec::new();
         if request.quantity < 1 {
-            refusals.push(invalid(&["quantity"], "the quantity must be at least 1"));
+            refusals.push(invalid(&["quantity"], "The quantity must be at least 1."));
         }
         let reason = line("reason", &request.reason, MAX_REASON, &mut refusals);
         let actor = line("actor", &request.actor, usize::MAX, &mut refusals);
@@ -124,18 +124,14 @@ pub fn duplicate_sku(sku: &str) -> Refusal {
     refusal(
         "DUPLICATE_SKU",
         &["sku"],
-        format!("there is a product with the SKU {sku} already"),
+        format!("There is a product with the SKU {sku} already."),
     )
 }
 
 /// There is no such product.
 #[must_use]
-pub fn unknown_product(product: ProductId) -> Refusal {
-    refusal(
-        "NOT_FOUND",
-        &["productId"],
-        format!("there is no product {product}"),
-    )
+pub fn unknown_product() -> Refusal {
+    refusal("NOT_FOUND", &["productId"], "There is no such product.")
 }
 
 /// The shelf is full.
@@ -150,7 +146,7 @@ pub fn key_reused() -> Refusal {
     refusal(
         "IDEMPOTENCY_KEY_REUSED",
         &["idempotencyKey"],
-        "this idempotency key came with another request before: take a new key for a new request",
+        "This idempotency key was used for another request. Draw a new one for a new request.",
     )
 }
 
@@ -161,7 +157,7 @@ fn line(field: &str, text: &str, most: usize, refusals: &mut Vec<Refusal>) -> St
         refusals.push(refusal(
             "REQUIRED",
             &[field],
-            format!("the field {field} must not be empty"),
+            format!("The field {field} must not be empty."),
         ));
     } else {
         check_text(field, text, most, |_| false, refusals);
@@ -175,13 +171,13 @@ fn check_text(field: &str, text: &str, most: usize, allowed: fn(char) -> bool, r
     if text.chars().count() > most {
         refusals.push(invalid(
             &[field],
-            format!("the field {field} must have at most {most} characters"),
+            format!("The field {field} must have at most {most} characters."),
         ));
     }
     if text.chars().any(|c| c.is_control() && !allowed(c)) {
         refusals.push(invalid(
             &[field],
-            format!("the field {field} must not contain control characters"),
+            format!("The field {field} must not contain control characters."),
         ));
     }
 }

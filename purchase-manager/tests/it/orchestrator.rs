@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use axum::http::StatusCode;
 use contracts::{
-    consolidator::{InventoryValidated, ValidateInventory},
+    consolidator::{InventoryValidated, ValidateInventory, ValidationCancelled},
     ids::{CommandId, CustomerId},
     product_admin::ReserveProducts,
     purchase_manager::{PurchaseUpdated, SubmitPurchase},
@@ -19,8 +20,10 @@ use purchase_manager::{
     timers::Timers,
 };
 use saga::{Cancellation, Direction, LogEntry, RetryPolicy};
+use serde_json::{Value, json};
 use sqlx::PgPool;
 use testkit::Database;
+use uuid::Uuid;
 
 use crate::purchase::tents;
 
@@ -379,10 +382,10 @@ async fn a_submission_that_does_not_add_up_is_a_fault_that_parks_it() {
 }
 
 /// Every request is served like a real one: through the routes.
-async fn post_cancel(bench: &Bench, purchase: &SubmitPurchase) -> axum::http::StatusCode {
+async fn post_cancel(bench: &Bench, purchase: &SubmitPurchase, key: Uuid) -> (StatusCode, Value) {
     use tower::ServiceExt;
     let body = contracts::http::CancelPurchase {
-        idempotency_key: contracts::ids::fresh(),
+        idempotency_key: key,
         customer_id: purchase.customer_id.clone(),
         reason: None,
     };
@@ -391,7 +394,42 @@ async fn post_cancel(bench: &Bench, purchase: &SubmitPurchase) -> axum::http::St
         .body(axum::body::Body::from(serde_json::to_vec(&body).unwrap()))
         .unwrap();
     let routes = purchase_manager::http::routes(bench.orchestrator.clone());
-    routes.oneshot(request).await.unwrap().status()
+    let response = routes.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_repeated_cancel_tells_the_purchase_as_it_is_now_and_its_key_stands_for_one_purchase() {
+    let bench = bench().await;
+    let (purchase, other) = (tents(), tents());
+    let messages = [bench.submit(&purchase).await, bench.submit(&other).await];
+    bench.handle(&messages).await.unwrap();
+    let key = contracts::ids::fresh();
+    let (status, first) = post_cancel(&bench, &purchase, key).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(first["purchase"]["state"], "COMPENSATING");
+
+    let id = saga::command_id(purchase.purchase_id.0, "validate-inventory", Direction::Compensation);
+    let cancelled = ValidationCancelled {
+        purchase_id: purchase.purchase_id,
+    };
+    let outgoing = bench
+        .codec
+        .outgoing(topics::PURCHASE_REPLIES, purchase.purchase_id, &cancelled);
+    let reply = testkit::received(&bench.codec, &outgoing.unwrap().command(CommandId(id))).await;
+    bench.handle(&[reply]).await.unwrap();
+
+    let (status, again) = post_cancel(&bench, &purchase, key).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(again["purchase"]["state"], "CANCELLED");
+    assert_eq!(again["effects"], first["effects"]);
+
+    let (status, reused) = post_cancel(&bench, &other, key).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    assert_eq!(reused["errors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
+    assert_eq!(reused["errors"][0]["field"], json!(["idempotencyKey"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -409,8 +447,8 @@ async fn a_cancel_that_races_with_its_submission_is_answered_and_wins_or_finds_i
                 }
             }
         };
-        let (status, ()) = tokio::join!(post_cancel(&bench, &purchase), submit);
-        assert_eq!(status, axum::http::StatusCode::OK);
+        let ((status, _), ()) = tokio::join!(post_cancel(&bench, &purchase, contracts::ids::fresh()), submit);
+        assert_eq!(status, StatusCode::OK);
     }
     let turned_back = "select count(*) from saga where standing in ('CANCELLED', 'COMPENSATING')";
     assert_eq!(bench.count(turned_back).await, 30);

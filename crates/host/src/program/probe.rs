@@ -139,6 +139,11 @@ mod tests {
         front.open("host", database.pool(), Router::new());
         let served = tokio::spawn(serve(listener, front, shutdown.clone()));
         run(asking(address, false)).await.unwrap();
+        let (_, metrics) = ask(address, "/metrics").await.unwrap();
+        assert!(
+            metrics.contains(r#"belay_database_connections_max{service="host"}"#),
+            "{metrics}"
+        );
         shutdown.cancel();
         served.await.unwrap().unwrap();
     }
