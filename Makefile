@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 # Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
 ARGS ?=
 
-.PHONY: help setup up test check format sqlx-prepare bench clean
+.PHONY: help setup up test check format sqlx-prepare images bench clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +29,9 @@ format: ## Format the code
 
 sqlx-prepare: setup ## Check every SQL query against the migrations and write .sqlx/
 	./scripts/sqlx-prepare
+
+images: ## Build the container images of all services; REGISTRY=… TAG=… pushes them
+	REGISTRY=$(REGISTRY) TAG=$(TAG) ./scripts/images
 
 bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`
 	./scripts/bench $(ARGS)
