@@ -4,8 +4,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
-mod parts;
-
 use std::{collections::BTreeSet, time::Duration};
 
 use contracts::{
@@ -14,7 +12,7 @@ use contracts::{
 };
 use e2e::{World, world::PATIENCE};
 use host::{config::OutboxArg, kafka::KafkaArgs};
-use parts::{Connect, Kafka};
+use parts::{Connect, Kafka, KafkaOptions, Registry};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{Consumer, StreamConsumer},
@@ -29,9 +27,12 @@ const READ_LIMIT: Duration = Duration::from_secs(60);
 /// it was away is sent too, every message is as the relay writes it, and the audit is clean.
 #[tokio::test(flavor = "multi_thread")]
 async fn purchases_complete_by_change_data_capture_and_the_audit_is_clean() {
-    let kafka = Kafka::start().await;
+    let kafka = Kafka::start(KafkaOptions::default()).await.unwrap();
+    let registry = Registry::start().await.unwrap();
+    let mut connect = Connect::start(&kafka.bootstrap()).await.unwrap();
     let world = World::start_with(|options| {
-        options.kafka = Some(kafka.bootstrap.clone());
+        options.kafka = Some(kafka.bootstrap());
+        options.registry = Some(registry.url().to_owned());
         options.outbox = OutboxArg::Cdc;
         // The private server, as `belay up` starts it: the one that tests share keeps too plain a log.
         options.database_url = None;
@@ -45,7 +46,7 @@ async fn purchases_complete_by_change_data_capture_and_the_audit_is_clean() {
     assert_eq!(alice.purchase(&early).await["state"], "PENDING");
     assert_eq!(world.count("bff", "select count(*) from outbox").await, 0);
 
-    let connect = Connect::start(&kafka.bootstrap, world.connectors().values()).await;
+    make_connectors(&mut connect, &world).await;
     assert_eq!(alice.ended(&early).await["state"], "COMPLETED");
     let admin = world.someone("ada", "admin");
     let rope = admin.create_product("Rope 60 m", "159.90", 5).await;
@@ -56,11 +57,12 @@ async fn purchases_complete_by_change_data_capture_and_the_audit_is_clean() {
     assert_eq!(admin.stock(&rope).await, (5, 2, 3));
     world.audit_is_clean().await;
 
-    // The connectors die with work under way, and others begin where the slots say.
+    // The connectors die with work under way, and begin again where they were.
     let interrupted = alice.submit(&[(&rope, 1)], "tok_ok").await;
-    drop(connect);
+    connect.kill().await;
     let meanwhile = alice.submit(&[(&rope, 1)], "tok_ok").await;
-    let connect = Connect::start(&kafka.bootstrap, world.connectors().values()).await;
+    connect.restart().await.unwrap();
+    make_connectors(&mut connect, &world).await;
     for id in [&interrupted, &meanwhile] {
         assert_eq!(alice.ended(id).await["state"], "COMPLETED");
     }
@@ -79,7 +81,7 @@ async fn purchases_complete_by_change_data_capture_and_the_audit_is_clean() {
     );
 
     // An outbox that nobody carries is a violation, although its table is empty.
-    drop(connect);
+    connect.stop().await;
     eventually("the audit misses the connectors", PATIENCE, async || {
         let report = belay::audit::run_on(&world.info().databases, &belay::audit::Options::default())
             .await
@@ -92,9 +94,16 @@ async fn purchases_complete_by_change_data_capture_and_the_audit_is_clean() {
     .await;
 }
 
+async fn make_connectors(connect: &mut Connect, world: &World) {
+    for connector in world.connectors().values() {
+        let connector = serde_json::to_value(connector).unwrap();
+        connect.create_connector(&connector).await.unwrap();
+    }
+}
+
 /// Every message on every topic of the contract.
 async fn everything(kafka: &Kafka) -> Vec<OwnedMessage> {
-    let settings = KafkaArgs::default().settings(&kafka.bootstrap, 100).unwrap();
+    let settings = KafkaArgs::default().settings(&kafka.bootstrap(), 100).unwrap();
     let consumer: StreamConsumer = settings.tail_consumer("reader").create().unwrap();
     let mut all = TopicPartitionList::new();
     let mut expected = 0;
