@@ -7,11 +7,22 @@ pub struct Config {
     /// What every service is told.
     #[command(flatten)]
     pub service: host::ServiceConfig,
+    /// Who holds and takes the money. There is no default, so that a system whose payments are not real has said so:
+    /// nothing else keeps a test setting from reaching customers.
+    #[arg(long = "provider", env = "BELAY_PAYMENT_PROVIDER", value_enum)]
+    pub provider: Provider,
     /// The simulated provider declines what is over this amount, in hundredths of the currency's unit: 100000 lets
     /// 1000.00 pass and declines 1000.01. Currencies with other minor units are compared by the same amount of units:
     /// 1000 JPY pass and 1001 JPY do not; 1000.000 KWD pass and 1000.001 KWD do not.
     #[arg(long, env = "BELAY_DECLINE_OVER_MINOR", default_value_t = 100_000, value_parser = clap::value_parser!(i64).range(0..))]
     pub decline_over_minor: i64,
+}
+
+/// A payment provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Provider {
+    /// [`SimulatedProvider`](crate::SimulatedProvider): no money moves.
+    Simulated,
 }
 
 #[cfg(test)]
@@ -20,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    const NEEDED: [&str; 7] = [
+    const NEEDED: [&str; 8] = [
         "payments",
         "--database-url",
         "postgres://x",
@@ -28,7 +39,15 @@ mod tests {
         "x:1",
         "--registry",
         "http://x:1",
+        "--provider=simulated",
     ];
+
+    #[test]
+    fn no_provider_is_taken_for_granted() {
+        let unsaid = &NEEDED[..NEEDED.len() - 1];
+        let refused = Config::try_parse_from(unsaid).unwrap_err().to_string();
+        assert!(refused.contains("--provider"), "{refused}");
+    }
 
     #[test]
     fn the_limit_is_a_thousand_units_unless_it_is_set() {

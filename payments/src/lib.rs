@@ -42,7 +42,7 @@ use host::{Host, Running};
 use mailbox::participant::ParticipantHandler;
 use tokio_util::sync::CancellationToken;
 
-pub use config::Config;
+pub use config::{Config, Provider};
 pub use provider::SimulatedProvider;
 
 /// The service's name: its schema, its consumer group, its metrics.
@@ -57,7 +57,12 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// What [`Host::start`] cannot wait out: a taken port, a database that refuses, tables from a newer version.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
-    let provider = SimulatedProvider::new(config.decline_over_minor);
+    let provider = match config.provider {
+        Provider::Simulated => {
+            tracing::info!("payments are simulated: no money moves");
+            SimulatedProvider::new(config.decline_over_minor)
+        }
+    };
     let handler = ParticipantHandler::new(handlers::Payments::new(provider), host.codec());
     host.consume(&[topics::PAYMENTS_COMMANDS], handler);
     let routes = http::routes(host.pool());
