@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use belay::{audit, doctor, load, token, topics, up};
+use belay::{audit, doctor, load, provision, token, topics, up};
 use clap::Parser;
 
 /// A purchase backend that never loses an order and never sells the last unit twice.
@@ -18,6 +18,7 @@ enum Command {
     // Boxed: they have by far the most options.
     Up(Box<up::Args>),
     Topics(Box<topics::Args>),
+    Provision(provision::command::Args),
     Token(token::Args),
     Audit(audit::Args),
     Load(load::Args),
@@ -30,6 +31,7 @@ async fn main() -> ExitCode {
     let export = match &program.command {
         Command::Up(args) => args.export(),
         Command::Topics(_)
+        | Command::Provision(_)
         | Command::Token(_)
         | Command::Audit(_)
         | Command::Load(_)
@@ -51,6 +53,7 @@ async fn main() -> ExitCode {
     let result = match program.command {
         Command::Up(args) => up::run(*args).await,
         Command::Topics(args) => topics::run(*args).await,
+        Command::Provision(args) => provision::command::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Load(args) => load::run(args).await,

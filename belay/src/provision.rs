@@ -1,6 +1,8 @@
 //! Databases and roles: one role per service, one database per service, but for product-admin and consolidator, which
 //! share one with a schema each.
 
+pub mod command;
+
 use std::{collections::BTreeMap, str::FromStr};
 
 use anyhow::Context;
@@ -13,7 +15,7 @@ struct Place {
     database: &'static str,
 }
 
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     Place {
         service: "bff",
         role: "belay_bff",
@@ -46,6 +48,11 @@ const PLACES: [Place; 7] = [
         database: "payments",
     },
     Place {
+        service: "notifications",
+        role: "belay_notifications",
+        database: "notifications",
+    },
+    Place {
         service: "registry",
         role: "belay_registry",
         database: "registry",
@@ -61,6 +68,21 @@ const PLACES: [Place; 7] = [
 /// # Errors
 /// When the server cannot be reached or the administrator may not make roles and databases.
 pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap<String, String>> {
+    provision_with(admin_url, prefix, |service| {
+        host::database::derived_password(admin_url, role_of(service))
+    })
+    .await
+}
+
+/// Like [`provision`], with the password that `password` gives for each service. It needs no escaping in SQL or in a URL.
+///
+/// # Errors
+/// Like [`provision`].
+pub async fn provision_with(
+    admin_url: &str,
+    prefix: &str,
+    password: impl Fn(&str) -> String,
+) -> anyhow::Result<BTreeMap<String, String>> {
     if !prefix
         .bytes()
         .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
@@ -89,7 +111,7 @@ pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap
     let mut made: Vec<&str> = Vec::new();
     for place in &PLACES {
         let database = format!("{prefix}{}", place.database);
-        let password = host::database::derived_password(admin_url, place.role);
+        let password = password(place.service);
         make_role(&mut admin, place.role, &password)
             .await
             .with_context(|| {
@@ -115,6 +137,11 @@ pub async fn provision(admin_url: &str, prefix: &str) -> anyhow::Result<BTreeMap
     }
     admin.close().await?;
     Ok(urls)
+}
+
+fn role_of(service: &str) -> &'static str {
+    let place = PLACES.iter().find(|place| place.service == service);
+    place.expect("asked of the services in the list only").role
 }
 
 /// Has the server write out what it holds in memory. Failing changes nothing but how long the next stop takes.
