@@ -97,8 +97,8 @@ pub fn command<C: Parser>() -> Command {
 }
 
 fn say(command: &Command, matches: &ArgMatches) -> anyhow::Result<()> {
-    let report =
-        check::report(command, matches).with_context(|| format!("{} cannot be started so", command.get_name()))?;
+    let report = check::report(command, matches)
+        .with_context(|| format!("{} cannot be started so", command.get_name()))?;
     std::io::stdout().lock().write_all(report.as_bytes())?;
     Ok(())
 }
@@ -144,7 +144,10 @@ mod tests {
     fn a_probe_needs_no_settings_and_a_start_does() {
         let command = command::<Sample>();
         command.clone().debug_assert();
-        let probe = command.clone().try_get_matches_from(["sample", "probe", "--live"]).unwrap();
+        let probe = command
+            .clone()
+            .try_get_matches_from(["sample", "probe", "--live"])
+            .unwrap();
         let (name, asked) = probe.subcommand().unwrap();
         assert_eq!(name, "probe");
         let asked = probe::Args::from_arg_matches(asked).unwrap();
