@@ -13,7 +13,7 @@ use embedded::{
     postgres::{Postgres, PostgresOptions},
     registry::Registry,
 };
-use host::{Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs};
+use host::{Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs, service::Reads};
 use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -113,7 +113,7 @@ impl System {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let shutdown = CancellationToken::new();
         let mut parts = Parts::default();
-        let (info, connectors) = match start_parts(&options, &mut parts, &shutdown).await {
+        let (info, connectors) = match Box::pin(start_parts(&options, &mut parts, &shutdown)).await {
             Ok(started) => started,
             Err(error) => {
                 parts.stop().await;
@@ -128,7 +128,7 @@ impl System {
             connectors,
             shutdown,
         };
-        match system.start_services().await {
+        match Box::pin(system.start_services()).await {
             Ok(()) => Ok(system),
             Err(error) => {
                 system.stop().await;
@@ -173,6 +173,13 @@ impl System {
     #[must_use]
     pub fn connectors(&self) -> &BTreeMap<String, Connector> {
         &self.connectors
+    }
+
+    /// What every service reads at the broker, by its name.
+    #[must_use]
+    pub fn reads(&self) -> BTreeMap<&'static str, &[Reads]> {
+        let services = self.services.iter();
+        services.map(|(name, running)| (*name, running.reads())).collect()
     }
 
     /// The embedded broker, if there is one.
@@ -329,6 +336,8 @@ impl System {
         }
         if name == "bff" {
             flags.push(format!("--issuer={}", self.info.issuer));
+            // This is a laptop: who runs it may look at everything.
+            flags.push("--introspection=everyone".to_owned());
             flags.push(format!("--audience={}", self.info.audience));
             // Where it was before, because notifications knows it by that; a free port at first.
             let internal = self.info.contacts.strip_prefix("http://").unwrap_or("127.0.0.1:0");
