@@ -182,6 +182,13 @@ impl System {
         services.map(|(name, running)| (*name, running.reads())).collect()
     }
 
+    /// What every service reads at the broker, by its name.
+    #[must_use]
+    pub fn reads(&self) -> BTreeMap<&'static str, &[Reads]> {
+        let services = self.services.iter();
+        services.map(|(name, running)| (*name, running.reads())).collect()
+    }
+
     /// The embedded broker, if there is one.
     #[must_use]
     pub fn broker(&self) -> Option<&Broker> {

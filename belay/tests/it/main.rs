@@ -12,3 +12,4 @@ mod databases;
 mod doctor;
 mod process;
 mod token;
+mod traffic;

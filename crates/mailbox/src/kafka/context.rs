@@ -74,10 +74,14 @@ impl ClientContext for Context {
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)
         );
-        *self.trouble.lock().expect("nobody panics with it") = Some(Trouble {
-            reason: reason.to_owned(),
-            lasting,
-        });
+        let mut trouble = self.trouble.lock().expect("nobody panics with it");
+        // That every broker is down follows from the reason, and comes after it.
+        if lasting || trouble.as_ref().is_none_or(|known| !known.lasting) {
+            *trouble = Some(Trouble {
+                reason: reason.to_owned(),
+                lasting,
+            });
+        }
     }
 
     fn generate_oauth_token(&self, _config: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
