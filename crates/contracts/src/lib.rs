@@ -13,6 +13,7 @@
 //! | [`traffic`] | which service produces and consumes what |
 //! | [`envelope`] | the headers that every message carries |
 //! | [`http`] | what the services answer each other over HTTP |
+//! | [`parked`] | what every service answers about its parked messages |
 //! | [`trace`] | W3C trace context |
 
 pub mod consolidator;
@@ -22,6 +23,7 @@ pub mod ids;
 pub mod message;
 pub mod money;
 pub mod orders;
+pub mod parked;
 pub mod payments;
 pub mod product_admin;
 pub mod purchase_manager;

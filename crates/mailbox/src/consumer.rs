@@ -2,7 +2,9 @@
 //!
 //! A batch is what is queued; the loop never waits for more. Its transaction holds the inbox claims, the handler's
 //! changes and, last, the outbox. Transient faults repeat the same batch. Deterministic ones bisect it until the message
-//! that fails alone is found, which is parked; later messages of its key are parked behind it.
+//! that fails alone is found, which is parked; later messages of its key are parked behind it. [`replay`] handles them again.
+
+mod replay;
 
 use std::{
     sync::{
@@ -116,6 +118,20 @@ impl<H: Handler> Consumer<H> {
     /// # Errors
     /// Only when the client cannot be made from its settings; everything later is tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let (mut read, mut replay) = (Box::pin(self.read(&shutdown)), Box::pin(self.replay(&shutdown)));
+        // Neither is dropped at shutdown: both finish what they have begun.
+        tokio::select! {
+            read = &mut read => {
+                read?;
+                replay.await;
+                Ok(())
+            }
+            () = &mut replay => read.await,
+        }
+    }
+
+    /// Takes messages from the broker until `shutdown`.
+    async fn read(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let generation = Arc::default();
         let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
@@ -141,7 +157,7 @@ impl<H: Handler> Consumer<H> {
                         tracing::warn!(group = %self.group, "the broker is away or not ready, which is waited out: {error}");
                         complained = Some(tokio::time::Instant::now());
                     }
-                    pause(FIRST_PAUSE, &shutdown).await;
+                    pause(FIRST_PAUSE, shutdown).await;
                     continue;
                 }
             };
@@ -160,7 +176,7 @@ impl<H: Handler> Consumer<H> {
                 drop_revoked(&consumer, &mut batch);
             }
             backlog.took(&batch);
-            let settled = !batch.is_empty() && self.settle(&batch, &shutdown).await;
+            let settled = !batch.is_empty() && self.settle(&batch, shutdown).await;
             backlog.settled();
             if settled {
                 store_offsets(&consumer, &batch);

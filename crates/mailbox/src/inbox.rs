@@ -18,6 +18,8 @@ pub struct Claims {
 
 /// Claims the messages of a batch for `consumer`. Those in neither set of the answer were handled before.
 ///
+/// A parked message that holds up another one is held until the transaction ends: nobody settles it in the meantime.
+///
 /// Also records every message that arrives behind a later one of its sender, topic and key (invariant I8, held by the test
 /// `a_message_that_arrives_behind_a_later_one_is_recorded`).
 ///
@@ -27,6 +29,28 @@ pub async fn claim(
     connection: &mut PgConnection,
     consumer: &str,
     batch: &[Received],
+) -> Result<Claims, Fault> {
+    claim_as(connection, consumer, batch, false).await
+}
+
+/// Claims a message that was parked and is the first of its line. False when it was handled before.
+///
+/// # Errors
+/// The database's faults.
+pub(crate) async fn claim_first(
+    connection: &mut PgConnection,
+    consumer: &str,
+    message: &Received,
+) -> Result<bool, Fault> {
+    let claims = claim_as(connection, consumer, std::slice::from_ref(message), true).await?;
+    Ok(!claims.fresh.is_empty())
+}
+
+async fn claim_as(
+    connection: &mut PgConnection,
+    consumer: &str,
+    batch: &[Received],
+    first_of_its_line: bool,
 ) -> Result<Claims, Fault> {
     let ids: Vec<Uuid> = batch.iter().map(|m| m.envelope.id.0).collect();
     let topics: Vec<String> = batch.iter().map(|m| m.topic.clone()).collect();
@@ -41,9 +65,14 @@ pub async fn claim(
         r#"with message as (
                select * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
                    with ordinality as m (id, topic, key, stream, sequence, position)
+           ), held as (
+               select p.topic, p.key from parked p
+               where p.consumer = $1 and p.resolved_at is null and not $7
+                 and (p.topic, p.key) in (select m.topic, m.key from message m)
+               order by p.seq for share
            ), blocked as (
                select distinct m.id from message m
-               join parked p on p.consumer = $1 and p.topic = m.topic and p.key = m.key and p.resolved_at is null
+               join held p on p.topic = m.topic and p.key = m.key
                where not exists (select from inbox i where i.consumer = $1 and i.message_id = m.id)
            ), claimed as (
                insert into inbox (consumer, message_id, stream, key, sequence)
@@ -75,6 +104,7 @@ pub async fn claim(
         &keys,
         &streams,
         &sequences as &[Option<i64>],
+        first_of_its_line,
     )
     .fetch_all(connection)
     .await?;

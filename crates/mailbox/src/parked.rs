@@ -1,4 +1,15 @@
 //! Messages that wait for an operator, and what waits behind them.
+//!
+//! - [`list`]: reads;
+//! - [`settle`]: what operators do;
+//! - `replay.rs` of [`crate::consumer`] handles a message again.
+//!
+//! Messages of one consumer, topic and key wait in one line. Whoever puts a message behind another one holds that one's row, and
+//! whoever settles a message locks it: so no message is put behind one that is being settled, and none waits for nobody
+//! (test `a_message_that_arrives_while_its_line_is_replayed_is_handled_last`).
+
+pub mod list;
+pub mod settle;
 
 use rdkafka::message::{Headers, Message as _, OwnedMessage};
 use serde_json::{Map, Value};
@@ -78,7 +89,7 @@ pub async fn park_received(
 }
 
 /// PostgreSQL's text holds every character but one.
-fn storable(text: &str) -> String {
+pub(crate) fn storable(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
 }
 
@@ -114,6 +125,23 @@ pub async fn park_outgoing(
     cause: Cause,
     error: &str,
 ) -> Result<(), Fault> {
+    // A message that was put back into the outbox and is refused again waits again.
+    let again = sqlx::query!(
+        "update parked p set resolved_at = null, resolution = null, resolved_by = null, reason = null,
+                           cause = $2, error = $3, error_class = 'broker', attempts = attempts + 1, failed_at = now()
+         where id = $1 and resolved_at is not null
+           and not exists (select from parked o
+                           where o.consumer = 'relay' and o.topic = p.topic and o.key = p.key
+                             and o.command_id = p.command_id and o.resolved_at is null)",
+        message.id,
+        cause.as_str(),
+        error,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if again.rows_affected() > 0 {
+        return Ok(());
+    }
     sqlx::query!(
         r#"insert into parked (id, consumer, topic, key, message_id, message_type, command_id, headers, payload,
                                cause, error_class, error)

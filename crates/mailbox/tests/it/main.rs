@@ -17,6 +17,7 @@ mod parking;
 mod recorder;
 mod relay;
 mod request;
+mod settling;
 mod tail;
 
 use std::time::Duration;

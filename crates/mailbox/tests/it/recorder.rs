@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
@@ -23,6 +23,10 @@ pub struct Recorder {
     pub connections_to_lose: Arc<AtomicUsize>,
     /// A message to be sent for every one that is handled.
     pub answer: Option<Outgoing>,
+    /// Whether the poison is harmless by now.
+    pub mended: Arc<AtomicBool>,
+    /// What is said of the poison.
+    pub complaint: Arc<std::sync::Mutex<Option<String>>>,
     /// Batches committed, by size.
     pub committed: Arc<std::sync::Mutex<Vec<usize>>>,
 }
@@ -39,10 +43,10 @@ impl Handler for Recorder {
             let Some(content) = message.decode_if::<OrderRejected>()? else {
                 return Err(message.unexpected());
             };
-            if content.reason == POISON {
-                return Err(Fault::deterministic(anyhow::anyhow!(
-                    "this message cannot be handled"
-                )));
+            if content.reason == POISON && !self.mended.load(Ordering::SeqCst) {
+                let complaint = self.complaint.lock().unwrap().clone();
+                let complaint = complaint.unwrap_or_else(|| "this message cannot be handled".to_owned());
+                return Err(Fault::deterministic(anyhow::anyhow!(complaint)));
             }
             sqlx::query("insert into handled (key, words) values ($1, $2)")
                 .bind(&message.key)
