@@ -168,17 +168,29 @@ impl Customer {
     }
 
     /// Follows the purchase by subscription to its end, and gives its last state. For tests with many customers, who would
-    /// drown the edge if each of them kept asking.
+    /// drown the edge if each of them kept asking. As any client, subscribes again when a service was too busy to answer.
     ///
     /// # Panics
-    /// When the subscription ends before the purchase does.
+    /// When the subscription ends before the purchase does, or services stay busy for [`PATIENCE`].
     pub async fn followed(&self, id: &str) -> Value {
-        let mut updates = self.watch(id).await;
-        let mut last = Value::Null;
-        while let Some(data) = updates.next().await {
-            last = data["purchaseUpdated"].clone();
-        }
-        last
+        eventually(
+            &format!("the purchase {id} can be followed to its end"),
+            PATIENCE,
+            async || {
+                let mut updates = self.watch(id).await;
+                let mut last = Value::Null;
+                while let Some(event) = updates.event().await {
+                    let error = event.pointer("/errors/0");
+                    if error.is_some_and(|error| error["extensions"]["code"] == "UNAVAILABLE") {
+                        return None;
+                    }
+                    assert!(error.is_none(), "{event}");
+                    last = event["data"]["purchaseUpdated"].clone();
+                }
+                Some(last)
+            },
+        )
+        .await
     }
 
     /// Subscribes to `purchaseUpdated`.

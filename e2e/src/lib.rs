@@ -4,9 +4,11 @@
 //! |---|---|
 //! | [`world`] | a system of its own for one test, and what it says of itself |
 //! | [`customer`] | a customer or a member of staff at the GraphQL edge |
+//! | `ground` | what it stands on: embedded parts or real ones |
 //! | [`subscription`] | a graphql-transport-ws client |
 
 pub mod customer;
+mod ground;
 pub mod subscription;
 pub mod world;
 

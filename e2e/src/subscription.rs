@@ -53,13 +53,20 @@ impl Subscription {
     /// # Panics
     /// When the edge answers with an error, or says nothing for [`PATIENCE`].
     pub async fn next(&mut self) -> Option<Value> {
+        let event = self.event().await?;
+        assert!(event.get("errors").is_none(), "{event}");
+        Some(event["data"].clone())
+    }
+
+    /// The next event with its data and its errors; none when the subscription is complete.
+    ///
+    /// # Panics
+    /// When the edge ends the subscription with an error, or says nothing for [`PATIENCE`].
+    pub async fn event(&mut self) -> Option<Value> {
         loop {
             let message = self.message().await?;
             match message["type"].as_str() {
-                Some("next") => {
-                    assert!(message["payload"].get("errors").is_none(), "{message}");
-                    return Some(message["payload"]["data"].clone());
-                }
+                Some("next") => return Some(message["payload"].clone()),
                 Some("complete") => return None,
                 Some("ping") => {
                     let pong = json!({ "type": "pong" }).to_string();

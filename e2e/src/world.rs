@@ -10,7 +10,7 @@ use saga::RetryPolicy;
 use sqlx::{Connection, PgConnection};
 use testkit::eventually;
 
-use crate::Customer;
+use crate::{Customer, ground::Ground};
 
 /// How long a purchase may take in a test, on a machine that runs several systems at once.
 pub const PATIENCE: Duration = Duration::from_secs(60);
@@ -19,9 +19,10 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct World {
     options: Options,
+    ground: Ground,
     /// None while it is stopped.
     system: Option<System>,
-    keys: tempfile::TempDir,
+    _keys: tempfile::TempDir,
 }
 
 impl World {
@@ -58,20 +59,27 @@ impl World {
             retry: RetryPolicy::fast(Duration::from_secs(2), Duration::from_secs(4), 8),
         };
         adjust(&mut options);
+        let ground = Ground::prepare(&mut options).await;
         let mut world = Self {
             options,
+            ground,
             system: None,
-            keys,
+            _keys: keys,
         };
-        world.restart().await;
+        world.run().await;
         world
     }
 
-    /// Starts the system, again if it was stopped.
+    /// Starts the stopped system again, on a broker that has forgotten everything.
     ///
     /// # Panics
     /// When it does not start.
     pub async fn restart(&mut self) {
+        self.ground.forget_messages(&mut self.options).await;
+        self.run().await;
+    }
+
+    async fn run(&mut self) {
         let system = System::start(self.options.clone())
             .await
             .expect("the system starts");
@@ -79,11 +87,40 @@ impl World {
         self.catalogue_is_known().await;
     }
 
-    /// Stops the system. The embedded broker forgets everything.
+    /// Stops the system.
     pub async fn stop(&mut self) {
         if let Some(system) = self.system.take() {
             system.stop().await;
         }
+    }
+
+    /// Takes the broker away, until [`World::broker_comes_back`]. What it was sent it keeps.
+    ///
+    /// # Panics
+    /// When it cannot be taken away.
+    pub async fn broker_goes_down(&mut self) {
+        match self.ground.kafka() {
+            Some(kafka) => kafka.kill().await,
+            None => self.embedded_broker().down().expect("the embedded broker obeys"),
+        }
+    }
+
+    /// Brings the broker back.
+    ///
+    /// # Panics
+    /// When it does not come.
+    pub async fn broker_comes_back(&mut self) {
+        match self.ground.kafka() {
+            Some(kafka) => kafka.restart().await.expect("the broker starts again"),
+            None => self.embedded_broker().up().expect("the embedded broker obeys"),
+        }
+    }
+
+    fn embedded_broker(&self) -> &embedded::broker::Broker {
+        let system = self.system.as_ref().expect("the system runs");
+        system
+            .broker()
+            .expect("without an Apache Kafka the broker is embedded")
     }
 
     /// Where everything is.
@@ -124,20 +161,11 @@ impl World {
     /// When no token can be minted.
     #[must_use]
     pub fn someone(&self, name: &str, role: &str) -> Customer {
-        let claims = embedded::issuer::Claims {
-            issuer: self.info().issuer.clone(),
-            audience: AUDIENCE.to_owned(),
-            subject: name.to_owned(),
-            name: name.to_owned(),
-            email: format!("{name}@example.com"),
-            roles: vec![role.to_owned()],
-            lifetime: Duration::from_secs(3600),
-        };
-        #[expect(clippy::disallowed_methods, reason = "a token is valid for an hour from now")]
-        let now = chrono::Utc::now();
-        let token = embedded::issuer::mint(&self.keys.path().join("issuer"), &claims, now)
-            .expect("the issuer's key signs");
-        Customer::new(&self.info().http, token)
+        let info = self.info();
+        let token = self
+            .ground
+            .token(&info.issuer, &self.options.issuer_dir, name, role);
+        Customer::new(&info.http, token)
     }
 
     /// Waits until the edge knows the products.

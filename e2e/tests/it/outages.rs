@@ -69,10 +69,10 @@ async fn a_broker_that_is_away_costs_nothing_but_time() {
         .someone("ada", "admin")
         .create_product("Rope 60 m", "15.00", 10)
         .await;
-    world.system().broker().expect("embedded").down().unwrap();
+    world.broker_goes_down().await;
     let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
     assert_eq!(alice.purchase(&id).await["state"], "PENDING");
-    world.system().broker().expect("embedded").up().unwrap();
+    world.broker_comes_back().await;
     assert_eq!(alice.ended(&id).await["state"], "COMPLETED");
     world.audit_is_clean().await;
 }
