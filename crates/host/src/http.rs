@@ -111,10 +111,11 @@ async fn ready(State(front): State<Front>) -> Response {
 }
 
 async fn metrics(State(front): State<Front>) -> impl IntoResponse {
+    let recorder = crate::telemetry::metrics();
     if let (Some(service), Some(pool)) = (front.0.service.get(), front.0.pool.get()) {
         count_connections(service, pool);
     }
-    let body = crate::telemetry::metrics().render();
+    let body = recorder.render();
     (
         [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
         body,
