@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 # Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
 ARGS ?=
 
-.PHONY: help setup up test check format sqlx-prepare images bench clean
+.PHONY: help setup up test test-real check format sqlx-prepare images bench clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -20,6 +20,9 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 
 test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
 	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
+
+test-real: ## Run the end-to-end suite on Apache Kafka, a registry, Keycloak, mail and Debezium; ARGS=core leaves out the last two
+	./scripts/test-real $(ARGS)
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
 	./scripts/check
