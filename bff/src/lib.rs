@@ -128,5 +128,5 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         sockets,
         shutdown,
     };
-    Ok(host.run(transport.routes()))
+    Ok(host.run_in_public(transport.routes()))
 }

@@ -1,5 +1,6 @@
 //! How many purchases are open, as metrics: `belay_purchases_open` by what the customer sees, and
-//! `belay_purchases_oldest_timestamp_seconds`, the Unix time since which the oldest of them has not moved (0 for none).
+//! `belay_purchases_oldest_timestamp_seconds`, the Unix time since which the oldest of them has not moved (0 for none). And `belay_sagas_stuck`: those that have not ended,
+//! do not wait for an operator, and have nothing due. It is 0, or there is a fault in the program.
 
 use std::time::Duration;
 
@@ -45,5 +46,10 @@ async fn count(pool: &PgPool) -> Result<(), mailbox::Fault> {
         metrics::gauge!("belay_purchases_open", "standing" => standing).set(purchases as f64);
         metrics::gauge!("belay_purchases_oldest_timestamp_seconds", "standing" => standing).set(oldest);
     }
+    let forgotten = store::forgotten(pool).await?;
+    if !forgotten.is_empty() {
+        tracing::error!(sagas = ?forgotten, "these sagas have not ended and nothing is due for them");
+    }
+    metrics::gauge!("belay_sagas_stuck").set(forgotten.len() as f64);
     Ok(())
 }

@@ -24,6 +24,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
+    operator,
     orchestrator::{Answer, Event, Orchestrator, What, Worked},
     record::Record,
     store,
@@ -35,7 +36,8 @@ pub fn routes(orchestrator: Arc<Orchestrator>) -> Router {
         .route("/purchases", get(purchases))
         .route("/purchases/ended", get(ended))
         .route("/purchases/{id}/cancel", post(cancel))
-        .with_state(orchestrator)
+        .with_state(orchestrator.clone())
+        .merge(operator::routes(orchestrator))
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,7 +107,7 @@ async fn ended(
     Ok(Json(Purchases { purchases }))
 }
 
-fn parse_ids(text: &str) -> Result<Vec<Uuid>, Failure> {
+pub(crate) fn parse_ids(text: &str) -> Result<Vec<Uuid>, Failure> {
     let ids: Vec<Uuid> = text
         .split(',')
         .map(|id| Uuid::parse_str(id.trim()))
@@ -120,7 +122,7 @@ fn parse_ids(text: &str) -> Result<Vec<Uuid>, Failure> {
     Ok(ids)
 }
 
-fn view(
+pub(crate) fn view(
     orchestrator: &Orchestrator,
     record: &Record,
 ) -> Option<contracts::purchase_manager::PurchaseUpdated> {
@@ -243,7 +245,7 @@ fn answer(orchestrator: &Orchestrator, id: Uuid, worked: &Worked) -> Result<Valu
     response.map_err(Fault::deterministic)
 }
 
-fn stored(response: &Value) -> Response {
+pub(crate) fn stored(response: &Value) -> Response {
     match (response.get("ok"), response.get("refused")) {
         (Some(body), _) => Json(body.clone()).into_response(),
         (None, Some(body)) => (StatusCode::UNPROCESSABLE_ENTITY, Json(body.clone())).into_response(),
@@ -262,13 +264,22 @@ async fn current(orchestrator: &Orchestrator, id: Uuid, mut response: Value) -> 
     Ok(response)
 }
 
-fn key_reused() -> Response {
+pub(crate) fn key_reused() -> Response {
     let message = "This idempotency key was used for another request. Draw a new one for a new request.";
     let errors = vec![Refusal {
         field: Some(vec!["idempotencyKey".to_owned()]),
         ..refusal("IDEMPOTENCY_KEY_REUSED", message)
     }];
     (StatusCode::UNPROCESSABLE_ENTITY, Json(Refused { errors })).into_response()
+}
+
+/// A refusal as it is kept for a repetition.
+pub(crate) fn refusal_body(code: &str, message: &str) -> Result<Value, Fault> {
+    let refused = Refused {
+        errors: vec![refusal(code, message)],
+    };
+    let body = serde_json::to_value(refused).map_err(Fault::deterministic)?;
+    Ok(serde_json::json!({ "refused": body }))
 }
 
 fn refusal(code: &str, message: &str) -> Refusal {
@@ -282,7 +293,7 @@ fn refusal(code: &str, message: &str) -> Refusal {
 
 /// A request that got no answer.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     BadRequest(String),
     Fault(Fault),
 }

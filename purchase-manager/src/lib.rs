@@ -16,6 +16,7 @@
 //! | `timers.rs` | commands that were not answered in time |
 //! | `census.rs` | how many purchases are open, as metrics |
 //! | `http.rs` | reads, and the customer's cancellation |
+//! | `operator.rs` | what operators do and see |
 //! | `definitions.rs` | the versions of the definition that this program has |
 //!
 //! Invariants, stated as absences: no transition without its log, timers and messages in the same transaction; no
@@ -27,6 +28,7 @@ pub mod definitions;
 pub mod exchange;
 pub mod handlers;
 pub mod http;
+mod operator;
 pub mod orchestrator;
 pub mod purchase;
 pub mod purchase_saga;

@@ -159,7 +159,7 @@ fn failure(state: &State<Purchase>) -> Option<PurchaseFailureView> {
     })
 }
 
-fn word(standing: Standing) -> &'static str {
+pub(crate) fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Pending => "PENDING",
         Standing::Running => "RUNNING",
@@ -171,7 +171,7 @@ fn word(standing: Standing) -> &'static str {
     }
 }
 
-fn direction_word(direction: Direction) -> &'static str {
+pub(crate) fn direction_word(direction: Direction) -> &'static str {
     match direction {
         Direction::Forward => "FORWARD",
         Direction::Compensation => "COMPENSATION",

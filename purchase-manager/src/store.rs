@@ -509,3 +509,67 @@ pub async fn open(pool: &PgPool) -> Result<Vec<Open>, Fault> {
     .fetch_all(pool)
     .await?)
 }
+
+/// Something that a person did, as the log has it.
+#[derive(Debug)]
+pub struct Deed {
+    /// The saga.
+    pub saga_id: Uuid,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// The entry.
+    pub body: Value,
+}
+
+/// What people did with these sagas, oldest first.
+///
+/// # Errors
+/// The database's faults.
+pub async fn deeds(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Deed>, Fault> {
+    Ok(sqlx::query_as!(
+        Deed,
+        "select saga_id, at, body from saga_event
+         where saga_id = any($1)
+           and kind in ('operator_acted', 'operator_refused', 'cancel_accepted', 'cancel_refused')
+         order by saga_id, seq",
+        ids
+    )
+    .fetch_all(pool)
+    .await?)
+}
+
+/// Purchases that wait for an operator, newest first, older than `before`.
+///
+/// # Errors
+/// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
+pub async fn stuck(pool: &PgPool, before: Option<Uuid>, limit: i64) -> Result<Vec<Record>, Fault> {
+    let rows = sqlx::query_as!(
+        SagaRow,
+        "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
+         from saga where standing = 'STUCK' and ($1::uuid is null or id < $1)
+         order by id desc limit $2",
+        before,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Record::try_from).collect()
+}
+
+/// Sagas that should go on and have nothing due: no timer, no message on its way out, none parked. One statement, so one
+/// snapshot: whatever is due is written with the state that waits for it.
+///
+/// # Errors
+/// The database's faults.
+pub async fn forgotten(pool: &PgPool) -> Result<Vec<Uuid>, Fault> {
+    Ok(sqlx::query_scalar!(
+        "select id from saga s
+         where standing in ('PENDING', 'RUNNING', 'COMPENSATING')
+           and not exists (select from saga_timer t where t.saga_id = s.id)
+           and not exists (select from outbox o where o.aggregateid = s.id::text)
+           and not exists (select from parked p where p.key = s.id::text and p.resolved_at is null)
+         limit 100"
+    )
+    .fetch_all(pool)
+    .await?)
+}

@@ -13,6 +13,7 @@
 //! | [`traffic`] | which service produces and consumes what |
 //! | [`envelope`] | the headers that every message carries |
 //! | [`http`] | what the services answer each other over HTTP |
+//! | [`operator`] | what operators do with a purchase |
 //! | [`parked`] | what every service answers about its parked messages |
 //! | [`trace`] | W3C trace context |
 
@@ -22,6 +23,7 @@ pub mod http;
 pub mod ids;
 pub mod message;
 pub mod money;
+pub mod operator;
 pub mod orders;
 pub mod parked;
 pub mod payments;

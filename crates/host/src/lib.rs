@@ -10,6 +10,7 @@
 //! | [`kafka`] | how to reach the broker and to log in there |
 //! | [`database`] | the pool, the schema, the migrations |
 //! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
+//! | `parked` | the routes of parked messages, which every service has |
 //! | [`service`] | [`Host`] and [`Running`] |
 //! | [`telemetry`] | logs, metrics, and the export of traces |
 //! | [`program`] | the body of every `main` |
@@ -18,6 +19,7 @@ pub mod config;
 pub mod database;
 pub mod http;
 pub mod kafka;
+mod parked;
 pub mod program;
 pub mod service;
 pub mod telemetry;

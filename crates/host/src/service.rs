@@ -8,7 +8,7 @@ use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ServiceConfig, database, http};
+use crate::{ServiceConfig, database, http, parked};
 
 /// How long a drain may take before what is left is cut off. Below the 5 s that `belay up` promises; nothing is lost by
 /// the cut, because every piece of work is a transaction.
@@ -190,11 +190,12 @@ impl Host {
         self.intake.spawn(task(self.shutdown.clone()));
     }
 
-    /// Serves `routes` at an address of their own, for other services and never for the public.
+    /// Serves `routes`, and those of parked messages, at an address of their own, for other services and never for the public.
     ///
     /// # Errors
     /// A taken port.
     pub async fn serve_internally(&mut self, address: SocketAddr, routes: Router) -> anyhow::Result<()> {
+        let routes = routes.merge(self.operator_routes());
         let listener = http::bind(address).await?;
         self.internal_address = Some(listener.local_addr()?);
         let shutdown = self.shutdown.clone();
@@ -207,9 +208,21 @@ impl Host {
         Ok(())
     }
 
-    /// Opens the routes, starts the relay, and lets the service work.
+    /// What operators need of every service. Not for the public.
+    fn operator_routes(&self) -> Router {
+        parked::routes(self.service, self.pool(), self.codec(), self.outbox())
+    }
+
+    /// Opens the routes and those of parked messages, starts the relay, and lets the service work.
     #[must_use]
     pub fn run(self, routes: Router) -> Running {
+        let operators = self.operator_routes();
+        self.run_in_public(routes.merge(operators))
+    }
+
+    /// Like [`Host::run`], for a service that the public reaches: `routes` are all that it has at its address.
+    #[must_use]
+    pub fn run_in_public(self, routes: Router) -> Running {
         let Self {
             service,
             pool,

@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod operator;
 mod orchestrator;
 mod purchase;
 mod saga_script;

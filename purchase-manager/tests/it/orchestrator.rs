@@ -27,14 +27,14 @@ use uuid::Uuid;
 
 use crate::purchase::tents;
 
-struct Bench {
+pub struct Bench {
     database: Database,
     codec: Codec,
-    orchestrator: Arc<Orchestrator>,
+    pub orchestrator: Arc<Orchestrator>,
     messages: Messages,
 }
 
-async fn bench() -> Bench {
+pub async fn bench() -> Bench {
     let database = Database::create("purchase-manager", &MIGRATOR).await;
     let codec = testkit::codec("purchase-manager").await;
     let definitions = Definitions::new(RetryPolicy::default()).unwrap();
@@ -55,11 +55,11 @@ async fn bench() -> Bench {
 }
 
 impl Bench {
-    fn pool(&self) -> PgPool {
+    pub fn pool(&self) -> PgPool {
         self.database.pool()
     }
 
-    async fn submit(&self, purchase: &SubmitPurchase) -> Received {
+    pub async fn submit(&self, purchase: &SubmitPurchase) -> Received {
         let outgoing = self
             .codec
             .outgoing(topics::PURCHASE_COMMANDS, purchase.purchase_id, purchase)
@@ -81,7 +81,7 @@ impl Bench {
         testkit::received(&self.codec, &outgoing).await
     }
 
-    async fn handle(&self, batch: &[Received]) -> Result<Vec<Outgoing>, Fault> {
+    pub async fn handle(&self, batch: &[Received]) -> Result<Vec<Outgoing>, Fault> {
         testkit::handle(&self.pool(), &self.messages, batch).await
     }
 
@@ -114,7 +114,7 @@ impl Bench {
         (worked.answers[0].clone(), worked.outgoing)
     }
 
-    async fn count(&self, query: &'static str) -> i64 {
+    pub async fn count(&self, query: &'static str) -> i64 {
         sqlx::query_scalar(query).fetch_one(&self.pool()).await.unwrap()
     }
 }
