@@ -7,7 +7,7 @@ export SQLX_OFFLINE := true
 # Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
 ARGS ?=
 
-.PHONY: help setup up test test-real check format sqlx-prepare images bench clean
+.PHONY: help setup up test test-real check check-kubernetes format sqlx-prepare images bench clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,6 +26,9 @@ test-real: ## Run the end-to-end suite on Apache Kafka, a registry, Keycloak, ma
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
 	./scripts/check
+
+check-kubernetes: setup ## Check kubernetes/ without a cluster: schemas, references, real programs, alerts, chart
+	./scripts/check-kubernetes
 
 format: ## Format the code
 	cargo fmt --all

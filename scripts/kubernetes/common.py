@@ -42,10 +42,22 @@ def kustomize(directory):
 
 
 def rendered():
-    """Every overlay and combination by name."""
+    """Every overlay and combination by name. No component is left out."""
     found = {name: kustomize(MANIFESTS / "overlays" / name) for name in OVERLAYS}
+    found.update(combined(COMBINATIONS))
+    used = {path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml")}
+    text = "".join((MANIFESTS / f"overlays/{name}/kustomization.yaml").read_text() for name in OVERLAYS)
+    for component in used:
+        here = any(component in components for components in COMBINATIONS.values())
+        expect(here or f"components/{component}\n" in text, f"component {component} is rendered nowhere")
+    return found
+
+
+def combined(combinations):
+    """The base with components, by name."""
+    found = {}
     with tempfile.TemporaryDirectory() as scratch:
-        for name, components in COMBINATIONS.items():
+        for name, components in combinations.items():
             file = pathlib.Path(scratch) / "kustomization.yaml"
 
             def beside(path):
@@ -63,11 +75,6 @@ def rendered():
                 )
             )
             found[name] = kustomize(scratch)
-    used = {path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml")}
-    text = "".join((MANIFESTS / f"overlays/{name}/kustomization.yaml").read_text() for name in OVERLAYS)
-    for component in used:
-        here = any(component in components for components in COMBINATIONS.values())
-        expect(here or f"components/{component}\n" in text, f"component {component} is rendered nowhere")
     return found
 
 
