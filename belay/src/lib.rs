@@ -10,6 +10,7 @@
 //! | `topics.rs` | `belay topics`: makes and checks Kafka's topics, prints the rights that services need |
 //! | `token.rs` | `belay token` |
 //! | `audit.rs` | `belay audit`: the invariants, as SQL |
+//! | `operate.rs` | `belay parked` and `belay saga`: what operators do |
 //! | `load.rs` | `belay load`: customers by the thousand, and an audit after |
 //! | `doctor.rs` | `belay doctor` |
 //! | `output.rs` | results on standard output, everything else on standard error |
@@ -19,6 +20,7 @@ pub mod cdc;
 pub mod data_dir;
 pub mod doctor;
 pub mod load;
+pub mod operate;
 mod output;
 pub mod provision;
 pub mod system;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use belay::{audit, doctor, load, provision, token, topics, up};
+use belay::{audit, doctor, load, operate, provision, token, topics, up};
 use clap::Parser;
 
 /// A purchase backend that never loses an order and never sells the last unit twice.
@@ -21,6 +21,8 @@ enum Command {
     Provision(provision::command::Args),
     Token(token::Args),
     Audit(audit::Args),
+    Parked(operate::parked::Args),
+    Saga(operate::saga::Args),
     Load(load::Args),
     Doctor(doctor::Args),
 }
@@ -34,6 +36,8 @@ async fn main() -> ExitCode {
         | Command::Provision(_)
         | Command::Token(_)
         | Command::Audit(_)
+        | Command::Parked(_)
+        | Command::Saga(_)
         | Command::Load(_)
         | Command::Doctor(_) => None,
     };
@@ -56,6 +60,8 @@ async fn main() -> ExitCode {
         Command::Provision(args) => provision::command::run(args).await,
         Command::Token(args) => token::run(args).await,
         Command::Audit(args) => audit::run(args).await,
+        Command::Parked(args) => operate::parked::run(args).await,
+        Command::Saga(args) => operate::saga::run(args).await,
         Command::Load(args) => load::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
     };
