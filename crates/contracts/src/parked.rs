@@ -2,7 +2,7 @@
 //!
 //! | request | answer |
 //! |---|---|
-//! | `GET /parked?consumer=C&topic=T&error_class=E&all=true&before=SEQ&limit=N` | [`ParkedPage`], newest first; without `all` those that wait |
+//! | `GET /parked?consumer=C&topic=T&error_class=E&resolution=R&all=true&before=SEQ&limit=N` | [`ParkedPage`], newest first; without `all` those that wait |
 //! | `GET /parked/{id}` | [`ParkedMessage`] with headers, content and actions, or 404 |
 //! | `POST /parked/replay`, `POST /parked/discard` with [`SettleParked`] | [`SettledParked`] or 422 [`crate::http::Refused`] |
 //!

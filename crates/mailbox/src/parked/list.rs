@@ -23,6 +23,8 @@ pub struct Filter {
     pub topic: Option<String>,
     /// Of this class of errors.
     pub error_class: Option<String>,
+    /// Only those that were settled so: `replayed` or `discarded`.
+    pub resolution: Option<String>,
     /// Also those that are settled.
     #[serde(default)]
     pub all: bool,
@@ -101,7 +103,8 @@ pub async fn list(pool: &PgPool, service: &str, filter: &Filter) -> Result<Parke
                   ) as "replaying!"
            from parked p
            where ($1::text is null or consumer = $1) and ($2::text is null or topic = $2)
-             and ($3::text is null or error_class = $3) and ($4 or resolved_at is null)
+             and ($3::text is null or error_class = $3)
+             and case when $7::text is null then $4 or resolved_at is null else resolution = $7 end
              and ($5::bigint is null or seq < $5)
            order by seq desc limit $6"#,
         filter.consumer.as_deref(),
@@ -110,6 +113,7 @@ pub async fn list(pool: &PgPool, service: &str, filter: &Filter) -> Result<Parke
         filter.all,
         filter.before,
         limit + 1,
+        filter.resolution.as_deref(),
     )
     .fetch_all(pool)
     .await?;

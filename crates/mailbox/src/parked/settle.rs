@@ -26,7 +26,9 @@ pub enum Action {
 }
 
 impl Action {
-    fn as_str(self) -> &'static str {
+    /// In one word: `replay` or `discard`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Replay => "replay",
             Self::Discard => "discard",

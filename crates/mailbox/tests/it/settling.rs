@@ -336,4 +336,10 @@ async fn a_list_is_filtered_and_paged() {
         ..Filter::default()
     };
     assert_eq!(list(all).await.parked.len(), 5);
+    let settled = |resolution: &str| Filter {
+        resolution: Some(resolution.to_owned()),
+        ..Filter::default()
+    };
+    assert_eq!(list(settled("discarded")).await.parked.len(), 1);
+    assert!(list(settled("replayed")).await.parked.is_empty());
 }
