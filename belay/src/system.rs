@@ -349,7 +349,7 @@ impl System {
             // Where it was before, because notifications knows it by that; a free port at first.
             let internal = self.info.contacts.strip_prefix("http://").unwrap_or("127.0.0.1:0");
             flags.push(format!("--internal-http={internal}"));
-            for service in ["purchase-manager", "product-admin", "orders", "payments"] {
+            for service in ["purchase-manager", "product-admin", "orders", "payments", "consolidator"] {
                 flags.push(format!("--{service}={}", self.address_of(service)?));
             }
         }

@@ -12,6 +12,8 @@ use contracts::{
         Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
     },
     ids::{CustomerId, ProductId, PurchaseId},
+    operator::{OperatorView, OperatorViews, SagaActed, SagaAction},
+    parked::{ParkedMessage, ParkedPage, SettleParked, SettledParked},
     product_admin::ProductChanged,
     purchase_manager::PurchaseUpdated,
 };
@@ -53,6 +55,8 @@ pub(crate) struct Clients {
     product_admin: Service,
     orders: Service,
     payments: Service,
+    /// Whoever may have parked messages, besides the edge itself.
+    parking: Vec<Service>,
 }
 
 /// Where the services are.
@@ -62,6 +66,9 @@ pub(crate) struct Addresses {
     pub product_admin: Url,
     pub orders: Url,
     pub payments: Url,
+    /// Asked for their parked messages alone.
+    pub consolidator: Option<Url>,
+    pub notifications: Option<Url>,
 }
 
 impl Clients {
@@ -78,8 +85,18 @@ impl Clients {
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
         let service = |name, base| Service { name, base };
+        let parking = [
+            ("purchase-manager", Some(addresses.purchase_manager.clone())),
+            ("product-admin", Some(addresses.product_admin.clone())),
+            ("orders", Some(addresses.orders.clone())),
+            ("payments", Some(addresses.payments.clone())),
+            ("consolidator", addresses.consolidator),
+            ("notifications", addresses.notifications),
+        ];
+        let parking = parking.into_iter().filter_map(|(name, base)| Some(service(name, base?)));
         Ok(Self {
             http,
+            parking: parking.collect(),
             purchase_manager: service("purchase-manager", addresses.purchase_manager),
             product_admin: service("product-admin", addresses.product_admin),
             orders: service("orders", addresses.orders),
@@ -124,6 +141,73 @@ impl Clients {
             request,
         )
         .await
+    }
+
+    /// What operators see of these purchases.
+    pub async fn operator_views(&self, ids: &[PurchaseId]) -> Result<Vec<OperatorView>, ServiceError> {
+        let path = ["operator", "purchases"];
+        let found: OperatorViews = self
+            .read(&self.purchase_manager, &path, &[("ids", list(ids))])
+            .await?;
+        Ok(found.purchases)
+    }
+
+    /// Has an operator's `verb` carried out on a purchase: `retry`, `compensate` or `resolve`.
+    pub async fn act(
+        &self,
+        purchase: PurchaseId,
+        verb: &str,
+        action: &SagaAction,
+    ) -> Result<Result<SagaActed, Vec<Refusal>>, ServiceError> {
+        let path = ["purchases", &purchase.to_string(), verb];
+        self.write(&self.purchase_manager, &path, action).await
+    }
+
+    /// The services that may have parked messages.
+    pub fn parking(&self) -> impl Iterator<Item = &'static str> {
+        self.parking.iter().map(|service| service.name)
+    }
+
+    fn parker(&self, name: &str) -> Option<&Service> {
+        self.parking.iter().find(|service| service.name == name)
+    }
+
+    /// A page of a service's parked messages. `query` is that of `contracts::parked`.
+    pub async fn parked(&self, name: &str, query: &[(&str, String)]) -> Result<ParkedPage, ServiceError> {
+        match self.parker(name) {
+            Some(service) => self.read(service, &["parked"], query).await,
+            None => Ok(ParkedPage {
+                parked: Vec::new(),
+                more: false,
+            }),
+        }
+    }
+
+    /// One parked message with its content; none when the service has no such message.
+    pub async fn parked_message(&self, name: &str, id: Uuid) -> Result<Option<ParkedMessage>, ServiceError> {
+        let Some(service) = self.parker(name) else {
+            return Ok(None);
+        };
+        let request = self.http.get(service.at(&["parked", &id.to_string()])?);
+        let (status, body) = within_limit(service, service.ask(request)).await?;
+        match status {
+            StatusCode::OK => service.read_body(&body).map(Some),
+            StatusCode::NOT_FOUND => Ok(None),
+            other => Err(service.unexpected(other, &body)),
+        }
+    }
+
+    /// Settles parked messages: `verb` is `replay` or `discard`.
+    pub async fn settle_parked(
+        &self,
+        name: &str,
+        verb: &str,
+        request: &SettleParked,
+    ) -> Result<Result<SettledParked, Vec<Refusal>>, ServiceError> {
+        match self.parker(name) {
+            Some(service) => self.write(service, &["parked", verb], request).await,
+            None => Ok(Ok(SettledParked { settled: Vec::new() })),
+        }
     }
 
     /// The orders of these purchases.

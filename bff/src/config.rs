@@ -38,6 +38,12 @@ pub struct Config {
     /// Address of payments: http://host:port
     #[arg(long, env = "BELAY_PAYMENTS", value_parser = parse_address)]
     pub payments: Url,
+    /// Address of consolidator, to show and settle its parked messages: http://host:port
+    #[arg(long, env = "BELAY_CONSOLIDATOR", value_parser = parse_address)]
+    pub consolidator: Option<Url>,
+    /// Address of notifications, to show and settle its parked messages: http://host:port
+    #[arg(long, env = "BELAY_NOTIFICATIONS", value_parser = parse_address)]
+    pub notifications: Option<Url>,
     /// Payment method tokens that are taken, separated by commas. The default is what the simulated provider knows.
     #[arg(
         long,

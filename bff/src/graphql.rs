@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`query`], [`mutation`], [`subscription`] | the three roots |
 //! | [`product`], [`purchase`], [`order`], [`viewer`] | the objects |
+//! | [`operator`], [`dead_letter`] | what operators do with purchases and with parked messages |
 //! | [`reader`] | every read, batched, with the check of whose it is |
 //! | [`authorization`] | the guard and the directive that shows it |
 //! | [`failure`] | what becomes an entry of `errors` |
@@ -14,10 +15,12 @@
 //! Ownership is checked in [`reader`] and nowhere else, so that every way to an object passes the check.
 
 mod authorization;
+mod dead_letter;
 mod failure;
 mod ids;
 mod mutation;
 mod nulls;
+mod operator;
 mod order;
 mod paging;
 mod payload;
@@ -81,4 +84,5 @@ pub(crate) enum Node {
     Purchase(purchase::PurchaseObject),
     Order(order::OrderObject),
     Payment(order::PaymentObject),
+    DeadLetter(dead_letter::DeadLetterObject),
 }

@@ -77,6 +77,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         product_admin: config.product_admin,
         orders: config.orders,
         payments: config.payments,
+        consolidator: config.consolidator,
+        notifications: config.notifications,
     })?;
     let keys = Keys::new(&config.issuer)?;
     let authenticator = Authenticator::new(

@@ -6,6 +6,8 @@ use async_graphql::ID;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use contracts::ids::{CustomerId, OrderId, PaymentId, ProductId, PurchaseId};
 
+use uuid::Uuid;
+
 use super::failure::Failure;
 
 /// What an id is the id of. Orders and payments name their purchase, because whose they are is known by that.
@@ -15,6 +17,8 @@ pub(crate) enum Target {
     Purchase(PurchaseId),
     Order(PurchaseId, OrderId),
     Payment(PurchaseId, PaymentId),
+    /// The service that parked it, and its id there.
+    DeadLetter(String, Uuid),
 }
 
 /// The id of a product.
@@ -42,6 +46,19 @@ pub(crate) fn customer(id: &CustomerId) -> ID {
     encode("Customer", id)
 }
 
+/// The id of a parked message.
+pub(crate) fn dead_letter(service: &str, id: Uuid) -> ID {
+    encode("DeadLetter", format_args!("{service}/{id}"))
+}
+
+/// The parked message that a client's id stands for.
+pub(crate) fn as_dead_letter(id: &ID) -> Option<(String, Uuid)> {
+    match target(id)? {
+        Target::DeadLetter(service, id) => Some((service, id)),
+        Target::Product(_) | Target::Purchase(_) | Target::Order(..) | Target::Payment(..) => None,
+    }
+}
+
 /// What a client's id stands for; none when it is not one of ours.
 pub(crate) fn target(id: &ID) -> Option<Target> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(id.as_str()).ok()?).ok()?;
@@ -57,6 +74,10 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
             let (purchase, payment) = value.split_once('/')?;
             Some(Target::Payment(purchase.parse().ok()?, payment.parse().ok()?))
         }
+        "DeadLetter" => {
+            let (service, id) = value.split_once('/')?;
+            Some(Target::DeadLetter(service.to_owned(), id.parse().ok()?))
+        }
         _ => None,
     }
 }
@@ -65,7 +86,7 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
 pub(crate) fn as_product(id: &ID) -> Option<ProductId> {
     match target(id)? {
         Target::Product(id) => Some(id),
-        Target::Purchase(_) | Target::Order(..) | Target::Payment(..) => None,
+        Target::Purchase(_) | Target::Order(..) | Target::Payment(..) | Target::DeadLetter(..) => None,
     }
 }
 
@@ -73,7 +94,7 @@ pub(crate) fn as_product(id: &ID) -> Option<ProductId> {
 pub(crate) fn as_purchase(id: &ID) -> Option<PurchaseId> {
     match target(id)? {
         Target::Purchase(id) => Some(id),
-        Target::Product(_) | Target::Order(..) | Target::Payment(..) => None,
+        Target::Product(_) | Target::Order(..) | Target::Payment(..) | Target::DeadLetter(..) => None,
     }
 }
 

@@ -7,14 +7,17 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object};
 use contracts::http::{CancelPurchase, CreateProduct, ProductWritten, Restock};
+use mailbox::parked::settle::Action;
 use uuid::Uuid;
 
 use super::{
     RequestTrace,
     authorization::{Requires, auth},
+    dead_letter::{self, DeadLettersInput},
     failure::Failure,
     ids,
-    payload::{ProductPayload, PurchasePayload, SubmitPurchasePayload, user_errors},
+    operator::{self, ResolvePurchaseInput, SagaActionInput},
+    payload::{DeadLettersPayload, ProductPayload, PurchasePayload, SubmitPurchasePayload, user_errors},
     product::ProductObject,
     purchase::PurchaseObject,
     reader::Reader,
@@ -163,6 +166,56 @@ impl Mutation {
                 user_errors: user_errors(refusals),
             },
         }))
+    }
+
+    /// Sends what a purchase in STUCK waits for again.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn retry_saga(
+        &self,
+        ctx: &Context<'_>,
+        input: SagaActionInput,
+    ) -> Result<Option<PurchasePayload>, Failure> {
+        operator::act(ctx, "retry", input.into()).await.map(Some)
+    }
+
+    /// Rolls everything back, the order included.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn compensate_saga(
+        &self,
+        ctx: &Context<'_>,
+        input: SagaActionInput,
+    ) -> Result<Option<PurchasePayload>, Failure> {
+        operator::act(ctx, "compensate", input.into()).await.map(Some)
+    }
+
+    /// Declares a purchase in STUCK ended, after things were put right by hand.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn resolve_saga(
+        &self,
+        ctx: &Context<'_>,
+        input: ResolvePurchaseInput,
+    ) -> Result<Option<PurchasePayload>, Failure> {
+        operator::act(ctx, "resolve", input.into()).await.map(Some)
+    }
+
+    /// Has parked messages handled again, each with all that waits behind it, first come first. Soon, not at once: see `replaying`.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn replay_dead_letters(
+        &self,
+        ctx: &Context<'_>,
+        input: DeadLettersInput,
+    ) -> Result<Option<DeadLettersPayload>, Failure> {
+        dead_letter::settle(ctx, Action::Replay, input).await.map(Some)
+    }
+
+    /// Has parked messages never handled. What merely waited behind them is handled.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn discard_dead_letters(
+        &self,
+        ctx: &Context<'_>,
+        input: DeadLettersInput,
+    ) -> Result<Option<DeadLettersPayload>, Failure> {
+        dead_letter::settle(ctx, Action::Discard, input).await.map(Some)
     }
 
     /// Makes a product and puts it on sale.
@@ -315,13 +368,13 @@ async fn written(
     }))
 }
 
-fn signed_in<'a>(ctx: &Context<'a>) -> Result<&'a Identity, Failure> {
+pub(super) fn signed_in<'a>(ctx: &Context<'a>) -> Result<&'a Identity, Failure> {
     ctx.data_unchecked::<Viewer>()
         .identity()
         .ok_or_else(|| Failure::Internal(anyhow::anyhow!("a guard let a viewer without identity pass")))
 }
 
-fn unreachable_or_broken(error: ServiceError) -> Result<Refusal, Failure> {
+pub(super) fn unreachable_or_broken(error: ServiceError) -> Result<Refusal, Failure> {
     match Failure::from(error) {
         Failure::Unavailable(_) => Ok(cannot_be_reached()),
         other => Err(other),
@@ -334,7 +387,7 @@ fn cannot_be_reached() -> Refusal {
     )
 }
 
-fn not_an_id(kind: &str, field: &str) -> Refusal {
+pub(super) fn not_an_id(kind: &str, field: &str) -> Refusal {
     let message = format!("This is not the id of a {kind}. Use an id as this API gave it.");
     Refusal::new(UserErrorCode::Invalid, message).at([field])
 }

@@ -2,7 +2,7 @@
 
 use async_graphql::{Interface, SimpleObject};
 
-use super::{product::ProductObject, purchase::PurchaseObject};
+use super::{dead_letter::DeadLetterObject, product::ProductObject, purchase::PurchaseObject};
 use crate::domain::{Refusal, words::UserErrorCode};
 
 /// Why something was not done. Nothing has changed then.
@@ -47,6 +47,7 @@ pub(crate) enum Payload {
     SubmitPurchase(SubmitPurchasePayload),
     Purchase(PurchasePayload),
     Product(ProductPayload),
+    DeadLetters(DeadLettersPayload),
 }
 
 /// What became of a submission.
@@ -71,5 +72,12 @@ pub(crate) struct PurchasePayload {
 #[derive(Debug, SimpleObject)]
 pub(crate) struct ProductPayload {
     pub product: Option<ProductObject>,
+    pub user_errors: Vec<UserErrorObject>,
+}
+
+/// What became of parked messages.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct DeadLettersPayload {
+    pub dead_letters: Vec<DeadLetterObject>,
     pub user_errors: Vec<UserErrorObject>,
 }

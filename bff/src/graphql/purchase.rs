@@ -9,6 +9,7 @@ use super::{
     authorization::{Requires, auth},
     failure::Failure,
     ids,
+    operator::{self, AuditEntryObject},
     order::{OrderObject, PaymentObject},
     product::ProductObject,
     reader::Reader,
@@ -72,12 +73,18 @@ impl PurchaseObject {
 
     /// What this viewer may do now; drives the buttons.
     async fn allowed_actions(&self, ctx: &Context<'_>) -> Vec<PurchaseAction> {
-        let own = ctx.data_unchecked::<Viewer>().owns(&self.0.customer);
-        if own && self.0.can_be_cancelled() {
-            vec![PurchaseAction::Cancel]
-        } else {
-            Vec::new()
-        }
+        let viewer = ctx.data_unchecked::<Viewer>();
+        let own = viewer.owns(&self.0.customer);
+        let cancel = (own && self.0.can_be_cancelled()).then_some(PurchaseAction::Cancel);
+        let staff = operator::allowed_actions(ctx, viewer, &self.0).await;
+        cancel.into_iter().chain(staff).collect()
+    }
+
+    /// What people did with it, oldest first; null while purchase-manager does not know it.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn audit(&self, ctx: &Context<'_>) -> Result<Option<Vec<AuditEntryObject>>, Failure> {
+        let view = ctx.data_unchecked::<Arc<Reader>>().operator_view(self.0.id).await?;
+        Ok(view.map(|view| view.audit.into_iter().map(AuditEntryObject::from).collect()))
     }
 
     async fn order(&self, ctx: &Context<'_>) -> Result<Option<OrderObject>, Failure> {

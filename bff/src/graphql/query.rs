@@ -7,6 +7,7 @@ use async_graphql::{Context, ID, InputObject, Object};
 use super::{
     Node,
     authorization::{Requires, auth},
+    dead_letter::{self, DeadLetterFilter, DeadLetterObject},
     failure::Failure,
     ids::{self, Target},
     order::{OrderObject, PaymentObject},
@@ -69,6 +70,9 @@ impl Query {
                     order,
                     PurchaseObject(purchase),
                 )?)))
+            }
+            Some(Target::DeadLetter(service, id)) => {
+                Ok(dead_letter::one(ctx, &service, id).await?.map(Node::DeadLetter))
             }
             Some(Target::Payment(purchase, id)) => {
                 let Some(purchase) = reader.purchase(purchase).await? else {
@@ -163,6 +167,24 @@ impl Query {
             .purchase(id)
             .await?
             .map(PurchaseObject))
+    }
+
+    /// Messages that wait for an operator, in all services, newest first; null while one of these does not answer.
+    #[graphql(
+        guard = "Requires(Role::Operator)",
+        directive = auth::apply(Role::Operator),
+        complexity = "paging::cost(first, child_complexity)"
+    )]
+    async fn dead_letters(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
+        after: Option<String>,
+        filter: Option<DeadLetterFilter>,
+    ) -> Result<Option<Page<DeadLetterObject>>, Failure> {
+        let size = paging::size(first)?;
+        let after = paging::place(after.as_deref(), dead_letter::Places::read)?;
+        dead_letter::page(ctx, size, after, filter.unwrap_or_default()).await.map(Some)
     }
 }
 

@@ -9,6 +9,7 @@ use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
 use contracts::{
     http::{InventoryLevel, MAX_IDS, Movement, Order, Payment},
     ids::{CustomerId, ProductId, PurchaseId},
+    operator::OperatorView,
 };
 use uuid::Uuid;
 
@@ -33,6 +34,7 @@ pub(crate) struct Reader {
     app: Arc<App>,
     viewer: Viewer,
     purchases: Batched<PurchaseBatch>,
+    operator_views: Batched<OperatorBatch>,
     submissions: Batched<SubmissionBatch>,
     orders: Batched<OrderBatch>,
     payments: Batched<PaymentBatch>,
@@ -49,6 +51,7 @@ impl Reader {
             app: app.clone(),
             viewer: viewer.clone(),
             purchases: batched(PurchaseBatch(app.clone())),
+            operator_views: batched(OperatorBatch(app.clone())),
             submissions: batched(SubmissionBatch(app.clone())),
             orders: batched(OrderBatch(app.clone())),
             payments: batched(PaymentBatch(app.clone())),
@@ -61,6 +64,7 @@ impl Reader {
     pub fn for_subscription(app: &Arc<App>, viewer: &Viewer) -> Self {
         let reader = Self::for_request(app, viewer);
         reader.purchases.enable_all_cache(false);
+        reader.operator_views.enable_all_cache(false);
         reader.submissions.enable_all_cache(false);
         reader.orders.enable_all_cache(false);
         reader.payments.enable_all_cache(false);
@@ -157,6 +161,15 @@ impl Reader {
         Ok(self.submissions.load_one(id).await?)
     }
 
+    /// What operators see of a purchase beside what its customer sees; none for other viewers, and while purchase-manager does
+    /// not know it.
+    pub async fn operator_view(&self, id: PurchaseId) -> Result<Option<OperatorView>, Failure> {
+        if !self.viewer.is_operator() {
+            return Ok(None);
+        }
+        Ok(self.operator_views.load_one(id).await?)
+    }
+
     /// The order of a purchase that the viewer may see.
     pub async fn order(&self, purchase: &Purchase) -> Result<Option<Order>, Failure> {
         Ok(self.orders.load_one(purchase.id).await?)
@@ -230,6 +243,7 @@ fn batched<L>(loader: L) -> Batched<L> {
 }
 
 struct PurchaseBatch(Arc<App>);
+struct OperatorBatch(Arc<App>);
 struct SubmissionBatch(Arc<App>);
 struct OrderBatch(Arc<App>);
 struct PaymentBatch(Arc<App>);
@@ -265,6 +279,20 @@ impl Loader<PurchaseId> for SubmissionBatch {
             .into_iter()
             .map(|submission| (submission.purchase, submission))
             .collect())
+    }
+}
+
+impl Loader<PurchaseId> for OperatorBatch {
+    type Value = OperatorView;
+    type Error = ServiceError;
+
+    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
+        let mut found = HashMap::with_capacity(ids.len());
+        for part in ids.chunks(MAX_IDS) {
+            let views = self.0.clients.operator_views(part).await?;
+            found.extend(views.into_iter().map(|view| (view.purchase_id, view)));
+        }
+        Ok(found)
     }
 }
 

@@ -11,6 +11,7 @@ mod auth;
 mod catalogue;
 mod edge;
 mod events;
+mod operators;
 mod products;
 mod purchases;
 mod resend;

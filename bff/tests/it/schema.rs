@@ -57,11 +57,34 @@ async fn whatever_shows_a_guard_has_one() {
             "Mutation.restockProduct",
             "mutation { restockProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", quantity: 1, reason: \"r\" }) { product { id } } }",
         ),
+        ("Query.deadLetters", "{ deadLetters { nodes { id } } }"),
+        (
+            "Mutation.retrySaga",
+            "mutation { retrySaga(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\", expectedVersion: 1, reason: \"r\" }) { effects } }",
+        ),
+        (
+            "Mutation.compensateSaga",
+            "mutation { compensateSaga(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\", expectedVersion: 1, reason: \"r\" }) { effects } }",
+        ),
+        (
+            "Mutation.resolveSaga",
+            "mutation { resolveSaga(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\", expectedVersion: 1, reason: \"r\", outcome: MARK_CANCELLED }) { effects } }",
+        ),
+        (
+            "Mutation.replayDeadLetters",
+            "mutation { replayDeadLetters(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", ids: [], reason: \"r\" }) { deadLetters { id } } }",
+        ),
+        (
+            "Mutation.discardDeadLetters",
+            "mutation { discardDeadLetters(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", ids: [], reason: \"r\" }) { deadLetters { id } } }",
+        ),
     ];
-    // Held by the tests of purchases, products and the WebSocket.
+    // Held by the tests of purchases, operators, products and the WebSocket.
     let elsewhere = [
         "Product.inventory",
+        "Purchase.audit",
         "Purchase.customer",
+        "DeadLetter.payload",
         "PurchaseStep.service",
         "Subscription.purchaseUpdated",
     ];
