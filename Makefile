@@ -7,10 +7,10 @@ export SQLX_OFFLINE := true
 # Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
 ARGS ?=
 
-.PHONY: help setup up test test-real check check-kubernetes format sqlx-prepare images bench clean
+.PHONY: help setup up test test-real check check-kubernetes format sqlx-prepare images bench scenario-availability clean
 
 help: ## List the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 setup: ## Install what the build and the tests need from the system (compiler, PostgreSQL)
 	@./scripts/setup
@@ -41,6 +41,9 @@ images: ## Build the container images of all services; REGISTRY=… TAG=… push
 
 bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`
 	./scripts/bench $(ARGS)
+
+scenario-availability: setup ## The consolidator is away for a minute under load: nobody notices but by waiting
+	./scripts/scenario-availability $(ARGS)
 
 clean: ## Delete the build and the local data
 	rm -rf .belay

@@ -78,6 +78,13 @@ impl Backlog {
         self.gauge("belay_consumer_oldest_timestamp_seconds", 0.0);
     }
 
+    /// The group was left.
+    pub(crate) fn left(&self) {
+        self.settled();
+        self.gauge("belay_consumer_lag", 0.0);
+        self.gauge("belay_consumer_partitions", 0.0);
+    }
+
     fn gauge(&self, name: &'static str, value: f64) {
         metrics::gauge!(name, "service" => self.service.clone(), "group" => self.group.clone()).set(value);
     }

@@ -2,7 +2,7 @@
 //!
 //! A batch is what is queued; the loop never waits for more. Its transaction holds the inbox claims, the handler's
 //! changes and, last, the outbox. Transient faults repeat the same batch. Deterministic ones bisect it until the message
-//! that fails alone is found, which is parked; later messages of its key are parked behind it. [`replay`] handles them again.
+//! that fails alone is found, which is parked; later messages of its key are parked behind it. `replay.rs` handles them again.
 
 mod replay;
 
@@ -188,6 +188,7 @@ impl<H: Handler> Consumer<H> {
                 let _ = consumer.commit_consumer_state(CommitMode::Sync);
             })
             .await;
+        backlog.left();
         Ok(())
     }
 
