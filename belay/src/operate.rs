@@ -19,7 +19,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub struct Place {
     /// The data directory of the running system.
-    #[arg(long, env = "BELAY_DATA", default_value = ".belay", value_name = "DIR", global = true)]
+    #[arg(
+        long,
+        env = "BELAY_DATA",
+        default_value = ".belay",
+        value_name = "DIR",
+        global = true
+    )]
     pub data: PathBuf,
     /// A service's own HTTP, instead of the running system's; may be repeated. For the edge its internal address.
     #[arg(long = "service-url", value_name = "SERVICE=URL", value_parser = parse_service, global = true)]
@@ -78,7 +84,10 @@ impl Services {
     fn url(&self, service: &str, path: &str) -> anyhow::Result<String> {
         let Some((_, address)) = self.addresses.iter().find(|(name, _)| name == service) else {
             let known: Vec<&str> = self.names().collect();
-            bail!("`{service}` is not among the services of this system: {}", known.join(", "));
+            bail!(
+                "`{service}` is not among the services of this system: {}",
+                known.join(", ")
+            );
         };
         Ok(format!("{}{path}", address.trim_end_matches('/')))
     }
@@ -112,7 +121,10 @@ impl Services {
             StatusCode::OK => understand(service, &body),
             StatusCode::UNPROCESSABLE_ENTITY => {
                 let refused: Refused = understand(service, &body)?;
-                let errors = refused.errors.iter().map(|error| format!("{}: {}", error.code, error.message));
+                let errors = refused
+                    .errors
+                    .iter()
+                    .map(|error| format!("{}: {}", error.code, error.message));
                 bail!("{}", errors.collect::<Vec<_>>().join("; "))
             }
             other => bail!("{service} answers {other}: {}", body.trim()),
@@ -122,12 +134,18 @@ impl Services {
 
 /// The edge shows the public nothing of this: it answers at its internal address.
 fn addresses(system: SystemInfo) -> Vec<(String, String)> {
-    let SystemInfo { services, contacts, .. } = system;
+    let SystemInfo {
+        services, contacts, ..
+    } = system;
     let internal = |(name, address)| match name {
         edge if edge == bff::SERVICE => (edge, contacts.clone()),
         other => (other, address),
     };
-    services.into_iter().map(internal).filter(|(_, address): &(String, String)| !address.is_empty()).collect()
+    services
+        .into_iter()
+        .map(internal)
+        .filter(|(_, address): &(String, String)| !address.is_empty())
+        .collect()
 }
 
 async fn ask(service: &str, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {

@@ -93,7 +93,9 @@ impl Clients {
             ("consolidator", addresses.consolidator),
             ("notifications", addresses.notifications),
         ];
-        let parking = parking.into_iter().filter_map(|(name, base)| Some(service(name, base?)));
+        let parking = parking
+            .into_iter()
+            .filter_map(|(name, base)| Some(service(name, base?)));
         Ok(Self {
             http,
             parking: parking.collect(),

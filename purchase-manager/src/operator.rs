@@ -15,7 +15,8 @@ use contracts::{
     http::MAX_PAGE,
     ids::PurchaseId,
     operator::{
-        AuditEntry, OperatorView, OperatorViews, ResolveOutcome, SagaAction, SagaActed, StepError, StuckPurchases,
+        AuditEntry, OperatorView, OperatorViews, ResolveOutcome, SagaActed, SagaAction, StepError,
+        StuckPurchases,
     },
 };
 use mailbox::{
@@ -93,8 +94,8 @@ async fn act(
     let mut tx = orchestrator.pool().begin().await.map_err(Fault::from)?;
     let scope = format!("saga-action:{}", body.actor);
     if !body.dry_run {
-        let hash =
-            request::hash(&(id, action, body)).map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
+        let hash = request::hash(&(id, action, body))
+            .map_err(|error| Failure::Fault(Fault::deterministic(error)))?;
         match request::claim(&mut tx, &scope, body.idempotency_key, &hash)
             .await
             .map_err(Fault::from)?
@@ -128,7 +129,10 @@ async fn act(
     let (response, outgoing) = match plan {
         Plan::Foretold { effects } => {
             let worked = orchestrator.work(&mut tx, vec![event]).await?;
-            let purchase = worked.records.get(&id).and_then(|record| view(orchestrator, record));
+            let purchase = worked
+                .records
+                .get(&id)
+                .and_then(|record| view(orchestrator, record));
             (accepted(purchase, effects)?, worked.outgoing)
         }
         Plan::Refused { body, logged: true } => {
@@ -196,7 +200,9 @@ fn plan(
         }
         Outcome::ActionRefused(why) => {
             let message = match why {
-                ActionRefused::NotParked => "This purchase does not wait for an operator: it goes on by itself.",
+                ActionRefused::NotParked => {
+                    "This purchase does not wait for an operator: it goes on by itself."
+                }
                 ActionRefused::AlreadyEnded => "This purchase has ended already.",
                 ActionRefused::AlreadyRollingBack => "This purchase is being rolled back already.",
             };
@@ -304,16 +310,24 @@ async fn audits(orchestrator: &Orchestrator, ids: &[Uuid]) -> Result<HashMap<Uui
         let entry: LogEntry<Value, Value, Value> =
             serde_json::from_value(row.body).map_err(Fault::deterministic)?;
         let (action, actor, reason) = match entry {
-            LogEntry::OperatorActed { action, note } => (action_word(action).to_owned(), note.actor, note.reason),
-            LogEntry::OperatorRefused { action, note, .. } => {
-                (format!("{}, refused", action_word(action)), note.actor, note.reason)
+            LogEntry::OperatorActed { action, note } => {
+                (action_word(action).to_owned(), note.actor, note.reason)
             }
-            LogEntry::CancelAccepted(cancellation) => {
-                ("cancel".to_owned(), cancellation.by, cancellation.reason.unwrap_or_default())
-            }
-            LogEntry::CancelRefused { cancellation, .. } => {
-                ("cancel, refused".to_owned(), cancellation.by, cancellation.reason.unwrap_or_default())
-            }
+            LogEntry::OperatorRefused { action, note, .. } => (
+                format!("{}, refused", action_word(action)),
+                note.actor,
+                note.reason,
+            ),
+            LogEntry::CancelAccepted(cancellation) => (
+                "cancel".to_owned(),
+                cancellation.by,
+                cancellation.reason.unwrap_or_default(),
+            ),
+            LogEntry::CancelRefused { cancellation, .. } => (
+                "cancel, refused".to_owned(),
+                cancellation.by,
+                cancellation.reason.unwrap_or_default(),
+            ),
             other @ (LogEntry::Submitted { .. }
             | LogEntry::SubmittedCancelled { .. }
             | LogEntry::CommandSent(_)
@@ -362,7 +376,10 @@ async fn stuck(
     let records = store::stuck(orchestrator.pool(), query.before, limit).await?;
     let forgotten = store::forgotten(orchestrator.pool()).await?;
     Ok(Json(StuckPurchases {
-        purchases: records.iter().filter_map(|record| view(&orchestrator, record)).collect(),
+        purchases: records
+            .iter()
+            .filter_map(|record| view(&orchestrator, record))
+            .collect(),
         forgotten: forgotten.into_iter().map(PurchaseId).collect(),
     }))
 }

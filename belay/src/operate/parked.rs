@@ -109,7 +109,9 @@ async fn list(services: &Services, list: &List, json: bool) -> anyhow::Result<Ex
         };
         if page.more {
             let last = page.parked.last().map_or(0, |message| message.seq);
-            output::note(&format!("{service} has more: --service {service} --before {last}"));
+            output::note(&format!(
+                "{service} has more: --service {service} --before {last}"
+            ));
         }
         parked.extend(page.parked);
     }
@@ -120,7 +122,9 @@ async fn list(services: &Services, list: &List, json: bool) -> anyhow::Result<Ex
     } else {
         let rows: Vec<_> = parked.iter().map(row).collect();
         output::result(&output::table(
-            ["PARKED", "SERVICE", "ID", "TOPIC", "KEY", "STATE", "TRIES", "ERROR"],
+            [
+                "PARKED", "SERVICE", "ID", "TOPIC", "KEY", "STATE", "TRIES", "ERROR",
+            ],
             &rows,
         ))?;
     }
@@ -154,7 +158,11 @@ async fn show(services: &Services, show: &Show, json: bool) -> anyhow::Result<Ex
     for service in chosen(services, show.service.as_deref()) {
         let found: Option<ParkedMessage> = services.read(service, &path, &[]).await?;
         if let Some(message) = found {
-            output::result(&if json { serde_json::to_string_pretty(&message)? } else { in_full(&message)? })?;
+            output::result(&if json {
+                serde_json::to_string_pretty(&message)?
+            } else {
+                in_full(&message)?
+            })?;
             return Ok(ExitCode::SUCCESS);
         }
     }
@@ -163,7 +171,9 @@ async fn show(services: &Services, show: &Show, json: bool) -> anyhow::Result<Ex
 
 fn in_full(message: &ParkedMessage) -> anyhow::Result<String> {
     let place = match (message.partition, message.offset) {
-        (Some(partition), Some(offset)) => format!("{}, partition {partition}, offset {offset}", message.topic),
+        (Some(partition), Some(offset)) => {
+            format!("{}, partition {partition}, offset {offset}", message.topic)
+        }
         (_, _) => message.topic.clone(),
     };
     let mut rows = vec![
@@ -172,14 +182,29 @@ fn in_full(message: &ParkedMessage) -> anyhow::Result<String> {
         ["consumer".to_owned(), message.consumer.clone()],
         ["from".to_owned(), place],
         ["key".to_owned(), message.key.clone().unwrap_or_default()],
-        ["type".to_owned(), message.message_type.clone().unwrap_or_default()],
+        [
+            "type".to_owned(),
+            message.message_type.clone().unwrap_or_default(),
+        ],
         ["state".to_owned(), state(message).to_owned()],
-        ["tries".to_owned(), format!("{}, the last at {}", message.attempts, time(message.failed_at))],
-        ["error".to_owned(), format!("{}: {}", message.error_class, message.error)],
+        [
+            "tries".to_owned(),
+            format!("{}, the last at {}", message.attempts, time(message.failed_at)),
+        ],
+        [
+            "error".to_owned(),
+            format!("{}: {}", message.error_class, message.error),
+        ],
     ];
     let content = message.content.as_ref();
     for action in content.into_iter().flat_map(|content| &content.actions) {
-        let said = format!("{} {} by {}: {}", time(action.at), action.action, action.actor, action.reason);
+        let said = format!(
+            "{} {} by {}: {}",
+            time(action.at),
+            action.action,
+            action.actor,
+            action.reason
+        );
         rows.push(["action".to_owned(), said]);
     }
     let mut text = output::table(["PARKED", ""], &rows);
@@ -207,7 +232,10 @@ async fn settle(services: &Services, path: &str, settle: &Settle, json: bool) ->
     let mut settled: Vec<Settled> = Vec::new();
     for service in chosen(services, settle.service.as_deref()) {
         let answer: SettledParked = services.write(service, path, &request).await?;
-        let known = answer.settled.into_iter().filter(|one| one.outcome != SettledOutcome::Unknown);
+        let known = answer
+            .settled
+            .into_iter()
+            .filter(|one| one.outcome != SettledOutcome::Unknown);
         settled.extend(known);
     }
     let unknown: Vec<Uuid> = settle
@@ -230,7 +258,11 @@ async fn settle(services: &Services, path: &str, settle: &Settle, json: bool) ->
             .collect();
         output::result(&output::table(["ID", "OUTCOME"], &rows))?;
     }
-    Ok(if missing { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if missing {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn in_words(outcome: SettledOutcome) -> &'static str {

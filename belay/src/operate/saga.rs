@@ -91,7 +91,11 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Stuck { limit } => stuck(&services, limit, json).await,
         Command::Show { id } => {
             let shown = look(&services, id).await?;
-            let text = if json { serde_json::to_string_pretty(&shown)? } else { in_full(&shown) };
+            let text = if json {
+                serde_json::to_string_pretty(&shown)?
+            } else {
+                in_full(&shown)
+            };
             output::result(&text)?;
             Ok(ExitCode::SUCCESS)
         }
@@ -130,12 +134,21 @@ async fn stuck(services: &Services, limit: i64, json: bool) -> anyhow::Result<Ex
                 ]
             })
             .collect();
-        output::result(&output::table(["SINCE", "REFERENCE", "ID", "VERSION", "WAITS FOR"], &rows))?;
+        output::result(&output::table(
+            ["SINCE", "REFERENCE", "ID", "VERSION", "WAITS FOR"],
+            &rows,
+        ))?;
     }
     for id in &found.forgotten {
-        output::note(&format!("nothing is due for {id}, which has not ended: this is a fault in the program"));
+        output::note(&format!(
+            "nothing is due for {id}, which has not ended: this is a fault in the program"
+        ));
     }
-    Ok(if found.forgotten.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if found.forgotten.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn waits_for(purchase: &PurchaseUpdated) -> String {
@@ -192,7 +205,14 @@ fn in_full(shown: &Shown) -> String {
         let deeds: Vec<_> = operator
             .audit
             .iter()
-            .map(|deed| [time(deed.at), deed.action.clone(), deed.actor.clone(), deed.reason.clone()])
+            .map(|deed| {
+                [
+                    time(deed.at),
+                    deed.action.clone(),
+                    deed.actor.clone(),
+                    deed.reason.clone(),
+                ]
+            })
             .collect();
         text.push_str("\n\n");
         text.push_str(&output::table(["AT", "ACTION", "ACTOR", "REASON"], &deeds));
@@ -224,7 +244,11 @@ async fn act(
     if json {
         output::result(&serde_json::to_string_pretty(&acted)?)?;
     } else {
-        output::note(if act.dry_run { "This would happen:" } else { "This was done:" });
+        output::note(if act.dry_run {
+            "This would happen:"
+        } else {
+            "This was done:"
+        });
         output::result(&acted.effects.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)

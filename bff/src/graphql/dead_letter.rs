@@ -57,7 +57,7 @@ pub(crate) struct DeadLettersInput {
 
 /// A message that waits for an operator, or did.
 #[derive(Debug)]
-pub(crate) struct DeadLetterObject(ParkedMessage);
+pub(crate) struct DeadLetterObject(Box<ParkedMessage>);
 
 /// A message that waits for an operator, or did.
 #[Object(name = "DeadLetter")]
@@ -131,7 +131,10 @@ impl DeadLetterObject {
 
 impl DeadLetterObject {
     fn resolved_as(&self, resolution: &str) -> Option<DateTime<Utc>> {
-        let at = self.0.resolved_at.filter(|_| self.0.resolution.as_deref() == Some(resolution))?;
+        let at = self
+            .0
+            .resolved_at
+            .filter(|_| self.0.resolution.as_deref() == Some(resolution))?;
         DateTime::from_timestamp_micros(at)
     }
 }
@@ -196,7 +199,7 @@ pub(super) async fn page(
         merged.push((places.write(), next));
     }
     Ok(paging::page(merged, size, begins, |(place, message)| {
-        (place, DeadLetterObject(message))
+        (place, DeadLetterObject(Box::new(message)))
     }))
 }
 
@@ -223,7 +226,7 @@ pub(super) async fn one(
         return Ok(None);
     }
     let found = message(ctx.data_unchecked::<Arc<App>>(), service, id).await?;
-    Ok(found.map(DeadLetterObject))
+    Ok(found.map(Box::new).map(DeadLetterObject))
 }
 
 async fn message(app: &App, service: &str, id: Uuid) -> Result<Option<ParkedMessage>, Failure> {
@@ -250,7 +253,9 @@ pub(super) async fn settle(
     }
     if input.reason.trim().is_empty() || input.reason.chars().count() > MAX_NOTE_CHARACTERS {
         let message = format!("Say why, in at most {MAX_NOTE_CHARACTERS} characters.");
-        return Ok(refused(Refusal::new(UserErrorCode::Invalid, message).at(["reason"])));
+        return Ok(refused(
+            Refusal::new(UserErrorCode::Invalid, message).at(["reason"]),
+        ));
     }
     let mut wanted: BTreeMap<String, Vec<Uuid>> = BTreeMap::new();
     for id in &input.ids {
@@ -280,9 +285,10 @@ pub(super) async fn settle(
             let is_known = |outcome: &SettledOutcome| *outcome != SettledOutcome::Unknown;
             let known = settled.iter().any(|one| one.id == id && is_known(&one.outcome));
             match message(app, &service, id).await? {
-                Some(message) if known => dead_letters.push(DeadLetterObject(message)),
+                Some(message) if known => dead_letters.push(DeadLetterObject(Box::new(message))),
                 Some(_) | None => {
-                    refusals.push(Refusal::new(UserErrorCode::NotFound, "There is no such message.").at(["ids"]));
+                    refusals
+                        .push(Refusal::new(UserErrorCode::NotFound, "There is no such message.").at(["ids"]));
                 }
             }
         }
@@ -306,7 +312,10 @@ async fn settle_in(
         };
     }
     let invalid = |code, message: &str| Ok(Err(vec![Refusal::new(code, message)]));
-    match settle::settle(&app.pool, &app.outbox, action, request).await.map_err(own)? {
+    match settle::settle(&app.pool, &app.outbox, action, request)
+        .await
+        .map_err(own)?
+    {
         Answer::Done(done) => Ok(Ok(done)),
         Answer::Malformed(why) => invalid(UserErrorCode::Invalid, why),
         Answer::KeyReused => invalid(
@@ -322,5 +331,5 @@ fn own(fault: Fault) -> Failure {
         tracing::warn!("parked messages could not be read: {fault}");
         return Failure::Unavailable("The edge's database");
     }
-    Failure::Internal(anyhow::anyhow!("{fault}"))
+    Failure::Internal(fault.into())
 }

@@ -154,7 +154,11 @@ pub(super) async fn act(ctx: &Context<'_>, verb: &str, act: Act) -> Result<Purch
         dry_run: act.dry_run,
         outcome: act.outcome,
     };
-    let answer = ctx.data_unchecked::<Arc<App>>().clients.act(id, verb, &action).await;
+    let answer = ctx
+        .data_unchecked::<Arc<App>>()
+        .clients
+        .act(id, verb, &action)
+        .await;
     Ok(match answer {
         Ok(Ok(acted)) => PurchasePayload {
             purchase: acted

@@ -83,7 +83,10 @@ impl PurchaseObject {
     /// What people did with it, oldest first; null while purchase-manager does not know it.
     #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
     async fn audit(&self, ctx: &Context<'_>) -> Result<Option<Vec<AuditEntryObject>>, Failure> {
-        let view = ctx.data_unchecked::<Arc<Reader>>().operator_view(self.0.id).await?;
+        let view = ctx
+            .data_unchecked::<Arc<Reader>>()
+            .operator_view(self.0.id)
+            .await?;
         Ok(view.map(|view| view.audit.into_iter().map(AuditEntryObject::from).collect()))
     }
 

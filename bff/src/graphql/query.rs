@@ -184,7 +184,9 @@ impl Query {
     ) -> Result<Option<Page<DeadLetterObject>>, Failure> {
         let size = paging::size(first)?;
         let after = paging::place(after.as_deref(), dead_letter::Places::read)?;
-        dead_letter::page(ctx, size, after, filter.unwrap_or_default()).await.map(Some)
+        dead_letter::page(ctx, size, after, filter.unwrap_or_default())
+            .await
+            .map(Some)
     }
 }
 

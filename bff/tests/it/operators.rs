@@ -47,10 +47,17 @@ async fn an_operator_sees_and_does_what_purchase_manager_allows() {
     let variables = json!({ "id": purchase_id(id) });
     let token = |role: &str| edge.around.issuer.token("olga", &[role]);
     let seen = edge.ask(Some(&token("operator")), look, variables.clone()).await;
-    assert_eq!(seen["data"]["purchase"]["allowedActions"], json!(["RETRY"]), "{seen}");
+    assert_eq!(
+        seen["data"]["purchase"]["allowedActions"],
+        json!(["RETRY"]),
+        "{seen}"
+    );
     assert_eq!(seen["data"]["purchase"]["audit"][0]["actor"], "olga");
     let seen = edge.ask(Some(&token("admin")), look, variables.clone()).await;
-    assert_eq!(seen["data"]["purchase"]["allowedActions"], json!(["RETRY", "RESOLVE"]));
+    assert_eq!(
+        seen["data"]["purchase"]["allowedActions"],
+        json!(["RETRY", "RESOLVE"])
+    );
     let own = edge.customer("carl");
     let actions = "query ($id: ID!) { purchase(id: $id) { allowedActions } }";
     let seen = edge.ask(Some(&own), actions, variables.clone()).await;
@@ -62,7 +69,9 @@ async fn an_operator_sees_and_does_what_purchase_manager_allows() {
     let foretold = json!({ "purchase": purchase(id, "carl", 7, "STUCK"), "effects": ["the purchase goes from STUCK to RUNNING"] });
     Mock::given(method("POST"))
         .and(path(format!("/purchases/{id}/retry")))
-        .and(body_partial_json(json!({ "actor": "olga", "expected_version": 7, "dry_run": true, "reason": "it is back" })))
+        .and(body_partial_json(
+            json!({ "actor": "olga", "expected_version": 7, "dry_run": true, "reason": "it is back" }),
+        ))
         .respond_with(ResponseTemplate::new(200).set_body_json(foretold))
         .mount(server)
         .await;
@@ -71,15 +80,24 @@ async fn an_operator_sees_and_does_what_purchase_manager_allows() {
         told["data"]["retrySaga"],
         json!({ "purchase": { "state": "STUCK" }, "effects": ["the purchase goes from STUCK to RUNNING"], "userErrors": [] })
     );
-    assert_eq!(code(&edge.ask(Some(&own), RETRY, input.clone()).await), "FORBIDDEN");
+    assert_eq!(
+        code(&edge.ask(Some(&own), RETRY, input.clone()).await),
+        "FORBIDDEN"
+    );
     let mut silent = input.clone();
     silent["input"]["reason"] = json!(" ");
     let refused = edge.ask(Some(&token("operator")), RETRY, silent).await;
-    assert_eq!(refused["data"]["retrySaga"]["userErrors"], json!([{ "code": "INVALID", "field": ["reason"] }]));
+    assert_eq!(
+        refused["data"]["retrySaga"]["userErrors"],
+        json!([{ "code": "INVALID", "field": ["reason"] }])
+    );
 
     let mut resolve = input;
     resolve["input"]["outcome"] = json!("MARK_CANCELLED");
-    assert_eq!(code(&edge.ask(Some(&token("operator")), RESOLVE, resolve.clone()).await), "FORBIDDEN");
+    assert_eq!(
+        code(&edge.ask(Some(&token("operator")), RESOLVE, resolve.clone()).await),
+        "FORBIDDEN"
+    );
     let conflict = json!({ "errors": [{ "code": "VERSION_CONFLICT", "message": "Look again.", "field": null, "retryable": false }] });
     Mock::given(method("POST"))
         .and(path(format!("/purchases/{id}/resolve")))
@@ -88,10 +106,16 @@ async fn an_operator_sees_and_does_what_purchase_manager_allows() {
         .mount(server)
         .await;
     let refused = edge.ask(Some(&token("admin")), RESOLVE, resolve.clone()).await;
-    assert_eq!(refused["data"]["resolveSaga"]["userErrors"], json!([{ "code": "VERSION_CONFLICT" }]));
+    assert_eq!(
+        refused["data"]["resolveSaga"]["userErrors"],
+        json!([{ "code": "VERSION_CONFLICT" }])
+    );
     down(server).await;
     let away = edge.ask(Some(&token("admin")), RESOLVE, resolve).await;
-    assert_eq!(away["data"]["resolveSaga"]["userErrors"], json!([{ "code": "TEMPORARILY_UNAVAILABLE" }]));
+    assert_eq!(
+        away["data"]["resolveSaga"]["userErrors"],
+        json!([{ "code": "TEMPORARILY_UNAVAILABLE" }])
+    );
     edge.stop().await;
 }
 
@@ -116,8 +140,18 @@ async fn parked_messages_of_all_services_are_one_list_newest_first() {
     let none = json!({ "parked": [], "more": false });
     answer(&around.purchase_manager, "/parked", none.clone()).await;
     answer(&around.product_admin, "/parked", none.clone()).await;
-    answer(&around.orders, "/parked", json!({ "parked": [parked("orders", 9, 40), parked("orders", 8, 20)], "more": false })).await;
-    answer(&around.payments, "/parked", json!({ "parked": [parked("payments", 3, 30)], "more": false })).await;
+    answer(
+        &around.orders,
+        "/parked",
+        json!({ "parked": [parked("orders", 9, 40), parked("orders", 8, 20)], "more": false }),
+    )
+    .await;
+    answer(
+        &around.payments,
+        "/parked",
+        json!({ "parked": [parked("payments", 3, 30)], "more": false }),
+    )
+    .await;
     let own = Uuid::from_u128(77);
     sqlx::query(
         "insert into parked (id, consumer, topic, key, headers, cause, error_class, error, parked_at)
@@ -129,8 +163,13 @@ async fn parked_messages_of_all_services_are_one_list_newest_first() {
     .unwrap();
     let operator = around.issuer.token("olga", &["operator"]);
     let all = edge.ask(Some(&operator), LIST, json!({})).await;
-    let nodes = all["data"]["deadLetters"]["nodes"].as_array().unwrap_or_else(|| panic!("{all}"));
-    let services: Vec<_> = nodes.iter().map(|node| node["service"].as_str().unwrap()).collect();
+    let nodes = all["data"]["deadLetters"]["nodes"]
+        .as_array()
+        .unwrap_or_else(|| panic!("{all}"));
+    let services: Vec<_> = nodes
+        .iter()
+        .map(|node| node["service"].as_str().unwrap())
+        .collect();
     assert_eq!(services, ["orders", "payments", "orders", "bff"]);
     assert_eq!(nodes[3]["id"], dead_letter_id("bff", own));
 
@@ -148,10 +187,19 @@ async fn parked_messages_of_all_services_are_one_list_newest_first() {
     let shown = edge.ask(Some(&operator), node, id.clone()).await;
     assert_eq!(shown["data"]["node"]["errorClass"], "decoding");
     let customer = edge.customer("carl");
-    assert_eq!(edge.ask(Some(&customer), node, id).await["data"]["node"], Value::Null);
-    assert_eq!(code(&edge.ask(Some(&customer), LIST, json!({})).await), "FORBIDDEN");
+    assert_eq!(
+        edge.ask(Some(&customer), node, id).await["data"]["node"],
+        Value::Null
+    );
+    assert_eq!(
+        code(&edge.ask(Some(&customer), LIST, json!({})).await),
+        "FORBIDDEN"
+    );
     down(&around.payments).await;
-    assert_eq!(code(&edge.ask(Some(&operator), LIST, json!({})).await), "UNAVAILABLE");
+    assert_eq!(
+        code(&edge.ask(Some(&operator), LIST, json!({})).await),
+        "UNAVAILABLE"
+    );
     edge.stop().await;
 }
 
@@ -172,9 +220,12 @@ async fn parked_messages_are_settled_where_they_are() {
     answer(server, &format!("/parked/{theirs}"), parked("orders", 9, 40)).await;
     Mock::given(method("POST"))
         .and(path("/parked/replay"))
-        .and(body_partial_json(json!({ "actor": "olga", "ids": [theirs], "reason": "mended" })))
+        .and(body_partial_json(
+            json!({ "actor": "olga", "ids": [theirs], "reason": "mended" }),
+        ))
         .respond_with(
-            ResponseTemplate::new(200).set_body_json(json!({ "settled": [{ "id": theirs, "outcome": "replaying" }] })),
+            ResponseTemplate::new(200)
+                .set_body_json(json!({ "settled": [{ "id": theirs, "outcome": "replaying" }] })),
         )
         .mount(server)
         .await;
@@ -184,18 +235,31 @@ async fn parked_messages_are_settled_where_they_are() {
     let done = edge.ask(Some(&operator), SETTLE, input.clone()).await;
     let done = &done["data"]["replayDeadLetters"];
     assert_eq!(done["userErrors"], json!([]), "{done}");
-    assert_eq!(done["deadLetters"][0], json!({ "id": ids[1], "replaying": true }), "{done}");
+    assert_eq!(
+        done["deadLetters"][0],
+        json!({ "id": ids[1], "replaying": true }),
+        "{done}"
+    );
     assert_eq!(done["deadLetters"].as_array().unwrap().len(), 2);
 
     let unknown = json!({ "input": { "idempotencyKey": fresh(), "ids": [dead_letter_id("bff", Uuid::nil())], "reason": "x" } });
     let unknown = edge.ask(Some(&operator), SETTLE, unknown).await;
-    assert_eq!(unknown["data"]["replayDeadLetters"]["userErrors"], json!([{ "code": "NOT_FOUND", "field": ["ids"] }]));
+    assert_eq!(
+        unknown["data"]["replayDeadLetters"]["userErrors"],
+        json!([{ "code": "NOT_FOUND", "field": ["ids"] }])
+    );
 
-    assert_eq!(code(&edge.ask(Some(&operator), DISCARD, input).await), "FORBIDDEN");
+    assert_eq!(
+        code(&edge.ask(Some(&operator), DISCARD, input).await),
+        "FORBIDDEN"
+    );
     let admin = edge.around.issuer.token("ada", &["admin"]);
     let input = json!({ "input": { "idempotencyKey": fresh(), "ids": [ids[1]], "reason": "not ours" } });
     let gone = edge.ask(Some(&admin), DISCARD, input).await;
-    assert!(gone["data"]["discardDeadLetters"]["deadLetters"][0]["discardedAt"].is_string(), "{gone}");
+    assert!(
+        gone["data"]["discardDeadLetters"]["deadLetters"][0]["discardedAt"].is_string(),
+        "{gone}"
+    );
     edge.stop().await;
 }
 
@@ -207,7 +271,13 @@ async fn the_public_cannot_reach_parked_messages_but_by_graphql() {
         let response = edge.http.get(edge.url(path)).send().await.unwrap();
         assert_eq!(response.status(), 404, "{path}");
     }
-    let response = edge.http.post(edge.url("/parked/discard")).json(&json!({})).send().await.unwrap();
+    let response = edge
+        .http
+        .post(edge.url("/parked/discard"))
+        .json(&json!({}))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 404);
     edge.stop().await;
 }

@@ -51,10 +51,12 @@ async fn page(State(desk): State<Desk>, Query(filter): Query<Filter>) -> Result<
 }
 
 async fn show(State(desk): State<Desk>, Path(id): Path<Uuid>) -> Result<Response, Failure> {
-    Ok(match list::show(&desk.pool, &desk.codec, desk.service, id).await? {
-        Some(message) => Json(message).into_response(),
-        None => (StatusCode::NOT_FOUND, "no such message is parked here\n").into_response(),
-    })
+    Ok(
+        match list::show(&desk.pool, &desk.codec, desk.service, id).await? {
+            Some(message) => Json(message).into_response(),
+            None => (StatusCode::NOT_FOUND, "no such message is parked here\n").into_response(),
+        },
+    )
 }
 
 async fn replay(State(desk): State<Desk>, Json(request): Json<SettleParked>) -> Result<Response, Failure> {
@@ -66,21 +68,24 @@ async fn discard(State(desk): State<Desk>, Json(request): Json<SettleParked>) ->
 }
 
 async fn settle(desk: &Desk, action: Action, request: &SettleParked) -> Result<Response, Failure> {
-    Ok(match settle::settle(&desk.pool, &desk.outbox, action, request).await? {
-        Answer::Done(done) => Json(done).into_response(),
-        Answer::Malformed(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
-        Answer::KeyReused => {
-            let refusal = Refusal {
-                code: "IDEMPOTENCY_KEY_REUSED".to_owned(),
-                message: "This idempotency key was used for another request. Draw a new one for a new request."
-                    .to_owned(),
-                field: Some(vec!["idempotencyKey".to_owned()]),
-                retryable: false,
-            };
-            let errors = vec![refusal];
-            (StatusCode::UNPROCESSABLE_ENTITY, Json(Refused { errors })).into_response()
-        }
-    })
+    Ok(
+        match settle::settle(&desk.pool, &desk.outbox, action, request).await? {
+            Answer::Done(done) => Json(done).into_response(),
+            Answer::Malformed(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+            Answer::KeyReused => {
+                let refusal = Refusal {
+                    code: "IDEMPOTENCY_KEY_REUSED".to_owned(),
+                    message:
+                        "This idempotency key was used for another request. Draw a new one for a new request."
+                            .to_owned(),
+                    field: Some(vec!["idempotencyKey".to_owned()]),
+                    retryable: false,
+                };
+                let errors = vec![refusal];
+                (StatusCode::UNPROCESSABLE_ENTITY, Json(Refused { errors })).into_response()
+            }
+        },
+    )
 }
 
 /// A request that got no answer.

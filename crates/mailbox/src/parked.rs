@@ -1,8 +1,6 @@
 //! Messages that wait for an operator, and what waits behind them.
 //!
-//! - [`list`]: reads;
-//! - [`settle`]: what operators do;
-//! - `replay.rs` of [`crate::consumer`] handles a message again.
+//! [`list`] reads them, [`settle`] is what operators do about them, and `replay.rs` of [`crate::consumer`] handles a message again.
 //!
 //! Messages of one consumer, topic and key wait in one line. Whoever puts a message behind another one holds that one's row, and
 //! whoever settles a message locks it: so no message is put behind one that is being settled, and none waits for nobody

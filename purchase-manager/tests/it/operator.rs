@@ -62,7 +62,10 @@ async fn stuck(bench: &Bench) -> (Uuid, i32) {
             .unwrap();
         timers.fire().await.unwrap();
     }
-    sqlx::query("delete from outbox").execute(&bench.pool()).await.unwrap();
+    sqlx::query("delete from outbox")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
     let id = purchase.purchase_id.0;
     let version = sqlx::query_scalar("select version from saga where id = $1 and standing = 'STUCK'")
         .bind(id)
@@ -103,7 +106,12 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     assert_eq!(done["effects"], foretold["effects"], "it does what it said");
     assert_eq!(done["purchase"]["state"], "COMPENSATING");
     assert_eq!(bench.count("select count(*) from saga_timer").await, 1);
-    assert_eq!(bench.count("select count(*) from outbox where command_id is not null").await, 1);
+    assert_eq!(
+        bench
+            .count("select count(*) from outbox where command_id is not null")
+            .await,
+        1
+    );
 }
 
 #[tokio::test]
@@ -117,7 +125,12 @@ async fn an_action_is_carried_out_once_for_its_key_and_only_at_the_version_that_
     let retry = action(version);
     let first = act(&bench, id, "retry", &retry).await;
     assert_eq!(act(&bench, id, "retry", &retry).await, first);
-    assert_eq!(bench.count("select count(*) from outbox where command_id is not null").await, 1);
+    assert_eq!(
+        bench
+            .count("select count(*) from outbox where command_id is not null")
+            .await,
+        1
+    );
     let (_, reused) = act(&bench, id, "compensate", &retry).await;
     assert_eq!(reused["errors"][0]["code"], "IDEMPOTENCY_KEY_REUSED");
 
@@ -128,7 +141,10 @@ async fn an_action_is_carried_out_once_for_its_key_and_only_at_the_version_that_
         ..action(version)
     };
     assert_eq!(act(&bench, id, "retry", &nobody).await.0, StatusCode::BAD_REQUEST);
-    assert_eq!(act(&bench, id, "resolve", &action(version)).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(
+        act(&bench, id, "resolve", &action(version)).await.0,
+        StatusCode::BAD_REQUEST
+    );
 }
 
 #[tokio::test]
@@ -136,7 +152,10 @@ async fn what_operators_do_and_try_is_in_the_audit() {
     let bench = bench().await;
     let (id, version) = stuck(&bench).await;
     let view = get(&bench, &format!("/operator/purchases?ids={id}")).await;
-    assert_eq!(view["purchases"][0]["allowed_actions"], json!(["RETRY", "RESOLVE"]));
+    assert_eq!(
+        view["purchases"][0]["allowed_actions"],
+        json!(["RETRY", "RESOLVE"])
+    );
     assert_eq!(view["purchases"][0]["errors"][1]["error"], "no reply to 8 sends");
 
     let (status, refused) = act(&bench, id, "compensate", &action(version)).await;
@@ -152,9 +171,16 @@ async fn what_operators_do_and_try_is_in_the_audit() {
     let view = get(&bench, &format!("/operator/purchases?ids={id}")).await;
     assert_eq!(view["purchases"][0]["allowed_actions"], json!([]));
     let audit = view["purchases"][0]["audit"].as_array().unwrap();
-    let actions: Vec<_> = audit.iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> = audit
+        .iter()
+        .map(|entry| entry["action"].as_str().unwrap())
+        .collect();
     assert_eq!(actions, ["compensate, refused", "resolve as cancelled"]);
-    assert!(audit.iter().all(|entry| entry["actor"] == "operator-1" && entry["reason"] != ""));
+    assert!(
+        audit
+            .iter()
+            .all(|entry| entry["actor"] == "operator-1" && entry["reason"] != "")
+    );
 }
 
 #[tokio::test]
@@ -167,8 +193,14 @@ async fn a_saga_for_which_nothing_is_due_is_found() {
     assert_eq!(found["purchases"][0]["purchase_id"], id.to_string());
     assert_eq!(found["forgotten"], json!([]), "it has a timer");
 
-    sqlx::query("delete from saga_timer").execute(&bench.pool()).await.unwrap();
-    sqlx::query("delete from outbox").execute(&bench.pool()).await.unwrap();
+    sqlx::query("delete from saga_timer")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
+    sqlx::query("delete from outbox")
+        .execute(&bench.pool())
+        .await
+        .unwrap();
     let found = get(&bench, "/operator/stuck").await;
     assert_eq!(found["forgotten"], json!([open.purchase_id.to_string()]));
 

@@ -12,7 +12,9 @@ use serde_json::{Map, Value};
 use sqlx::{Connection, PgConnection};
 use tracing::Instrument;
 
-use super::{CancellationToken, Consumer, Duration, Handler, LONGEST_PAUSE, Received, Uuid, inbox, limit, open, pause};
+use super::{
+    CancellationToken, Consumer, Duration, Handler, LONGEST_PAUSE, Received, Uuid, inbox, limit, open, pause,
+};
 use crate::{Fault, parked::storable};
 
 /// How often an idle consumer asks whether an operator wants something. A person does not notice it, and neither does the
@@ -208,8 +210,9 @@ async fn first(connection: &mut PgConnection, consumer: &str) -> Result<Option<F
             row.payload,
             row.key.map(String::into_bytes),
             row.topic.clone(),
-            row.parked_at
-                .map_or(Timestamp::NotAvailable, |at| Timestamp::CreateTime(at.timestamp_millis())),
+            row.parked_at.map_or(Timestamp::NotAvailable, |at| {
+                Timestamp::CreateTime(at.timestamp_millis())
+            }),
             row.partition.unwrap_or_default(),
             row.offset.unwrap_or_default(),
             Some(headers(row.headers.as_ref().and_then(Value::as_object))),

@@ -158,7 +158,12 @@ async fn carry_out(
 }
 
 /// The inbox takes them as handled, so that they stay discarded when the broker delivers them again.
-async fn discard(connection: &mut PgConnection, ids: &[Uuid], actor: &str, reason: &str) -> Result<(), Fault> {
+async fn discard(
+    connection: &mut PgConnection,
+    ids: &[Uuid],
+    actor: &str,
+    reason: &str,
+) -> Result<(), Fault> {
     sqlx::query!(
         "update parked set resolved_at = now(), resolution = 'discarded', resolved_by = $2, reason = $3
          where id = any($1)",

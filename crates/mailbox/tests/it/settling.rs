@@ -47,7 +47,9 @@ impl Bench {
 
     /// Waiting messages, first come first.
     async fn waiting(&self) -> Vec<contracts::parked::ParkedMessage> {
-        let page = list::list(&self.pool(), "mailbox", &Filter::default()).await.unwrap();
+        let page = list::list(&self.pool(), "mailbox", &Filter::default())
+            .await
+            .unwrap();
         page.parked.into_iter().rev().collect()
     }
 
@@ -86,7 +88,11 @@ async fn a_replay_after_the_cause_is_gone_handles_the_line_in_order() {
     let handled = bench.handled_count(3).await;
     assert_eq!(handled, [POISON, "second", "third"]);
     let left = bench.waiting_are(1).await;
-    assert_eq!(left[0].key.as_deref(), Some(other.to_string().as_str()), "nobody asked for it");
+    assert_eq!(
+        left[0].key.as_deref(),
+        Some(other.to_string().as_str()),
+        "nobody asked for it"
+    );
     assert_eq!(bench.outbox_rows().await, 3, "an answer for each");
 
     bench.send(&[bench.record(sick, "fourth")]).await;
@@ -106,7 +112,9 @@ async fn a_replay_after_the_cause_is_gone_handles_the_line_in_order() {
 async fn a_message_that_fails_again_keeps_its_place_with_the_new_error() {
     let bench = Bench::with_one_partition().await;
     let key = PurchaseId::fresh();
-    bench.send(&[POISON, "second"].map(|words| bench.record(key, words))).await;
+    bench
+        .send(&[POISON, "second"].map(|words| bench.record(key, words)))
+        .await;
     let recorder = Recorder::default();
     let consumer = bench.consumer(recorder.clone());
     let waiting = bench.waiting_are(2).await;
@@ -116,7 +124,10 @@ async fn a_message_that_fails_again_keeps_its_place_with_the_new_error() {
         Some(bench.waiting().await).filter(|waiting| waiting[0].attempts == 2)
     })
     .await;
-    assert_eq!((again.len(), again[0].id, again[0].cause.as_str()), (2, waiting[0].id, "failed"));
+    assert_eq!(
+        (again.len(), again[0].id, again[0].cause.as_str()),
+        (2, waiting[0].id, "failed")
+    );
     assert!(again[0].error.contains("in another way"), "{}", again[0].error);
     assert!(!again[0].replaying, "the line waits for the operator again");
     assert!(bench.handled().await.is_empty());
@@ -140,7 +151,10 @@ async fn a_discard_frees_the_key_and_the_discarded_message_is_never_handled() {
         bench.settle(Action::Discard, &[waiting[2].id]).await,
         [SettledOutcome::Discarded]
     );
-    assert!(bench.waiting().await.iter().all(|message| !message.replaying), "the first one has failed");
+    assert!(
+        bench.waiting().await.iter().all(|message| !message.replaying),
+        "the first one has failed"
+    );
     bench.settle(Action::Discard, &[waiting[0].id]).await;
     assert_eq!(bench.handled_count(1).await, ["second"], "it had only waited");
     bench.waiting_are(0).await;
@@ -163,7 +177,9 @@ async fn settling_twice_is_settling_once() {
     recorder.mended.store(true, Ordering::SeqCst);
     let replay = request(&[id]);
     let settle = async |action, request: &SettleParked| {
-        settle::settle(&bench.pool(), &bench.outbox, action, request).await.unwrap()
+        settle::settle(&bench.pool(), &bench.outbox, action, request)
+            .await
+            .unwrap()
     };
     let first = settle(Action::Replay, &replay).await;
     bench.handled_count(1).await;
@@ -174,13 +190,19 @@ async fn settling_twice_is_settling_once() {
     };
     assert_eq!(settle(Action::Replay, &other).await, Answer::KeyReused);
     for action in [Action::Replay, Action::Discard] {
-        assert_eq!(bench.settle(action, &[id]).await, [SettledOutcome::AlreadyReplayed]);
+        assert_eq!(
+            bench.settle(action, &[id]).await,
+            [SettledOutcome::AlreadyReplayed]
+        );
     }
     let nobody = SettleParked {
         actor: " ".to_owned(),
         ..request(&[id])
     };
-    assert!(matches!(settle(Action::Replay, &nobody).await, Answer::Malformed(_)));
+    assert!(matches!(
+        settle(Action::Replay, &nobody).await,
+        Answer::Malformed(_)
+    ));
     assert_eq!(bench.handled().await, [POISON], "once");
     let actions: i64 = sqlx::query_scalar("select count(*) from parked_action")
         .fetch_one(&bench.pool())
@@ -202,7 +224,10 @@ async fn a_message_that_arrives_while_its_line_is_replayed_is_handled_last() {
     let waiting = bench.waiting_are(1).await;
     recorder.mended.store(true, Ordering::SeqCst);
     let mut gate = bench.pool().begin().await.unwrap();
-    sqlx::query("lock table handled in exclusive mode").execute(&mut *gate).await.unwrap();
+    sqlx::query("lock table handled in exclusive mode")
+        .execute(&mut *gate)
+        .await
+        .unwrap();
     bench.settle(Action::Replay, &[waiting[0].id]).await;
     held_up(&bench, 1).await;
     bench.send(&[bench.record(key, "later")]).await;
@@ -245,7 +270,9 @@ async fn a_message_without_a_key_is_replayed_alone() {
     })
     .await;
     assert_eq!(bench.waiting().await[1].attempts, 1);
-    bench.settle(Action::Discard, &[waiting[0].id, waiting[1].id]).await;
+    bench
+        .settle(Action::Discard, &[waiting[0].id, waiting[1].id])
+        .await;
     bench.waiting_are(0).await;
     consumer.stop().await;
 }
@@ -264,11 +291,19 @@ async fn what_the_broker_refused_is_sent_again_in_its_old_order() {
     let refuse = |times: usize| broker.request_errors(RDKafkaApiKey::Produce, &vec![refused; times]);
     // All in company, then the first one alone.
     refuse(2);
-    bench.write(&["0", "1", "2"].map(|words| bench.message(key, words))).await;
+    bench
+        .write(&["0", "1", "2"].map(|words| bench.message(key, words)))
+        .await;
     let relay = bench.relay_to(kafka.clone());
     let waiting = bench.waiting_are(3).await;
-    let described: Vec<_> = waiting.iter().map(|w| (w.consumer.as_str(), w.cause.as_str())).collect();
-    assert_eq!(described, [("relay", "failed"), ("relay", "behind"), ("relay", "behind")]);
+    let described: Vec<_> = waiting
+        .iter()
+        .map(|w| (w.consumer.as_str(), w.cause.as_str()))
+        .collect();
+    assert_eq!(
+        described,
+        [("relay", "failed"), ("relay", "behind"), ("relay", "behind")]
+    );
 
     // It is refused once more, and waits again.
     refuse(2);
@@ -321,7 +356,10 @@ async fn a_list_is_filtered_and_paged() {
         error_class: Some(class.to_owned()),
         ..Filter::default()
     };
-    assert_eq!(list(of(GROUP, PURCHASE_REPLIES, "handling")).await.parked.len(), 5);
+    assert_eq!(
+        list(of(GROUP, PURCHASE_REPLIES, "handling")).await.parked.len(),
+        5
+    );
     for other in [
         of("relay", PURCHASE_REPLIES, "handling"),
         of(GROUP, "another", "handling"),
