@@ -44,9 +44,6 @@ impl People {
     /// # Errors
     /// When Keycloak refuses, with its reason.
     pub async fn token(&self, name: &str, role: &str) -> anyhow::Result<String> {
-        if let Ok(token) = self.sign_in(&self.issuer, CLIENT, name, &password_of(name)).await {
-            return Ok(token);
-        }
         self.make(name, role).await?;
         self.sign_in(&self.issuer, CLIENT, name, &password_of(name)).await
     }
@@ -82,7 +79,7 @@ impl People {
                 .send()
                 .await?;
             match answer.status().as_u16() {
-                // Made now, or by somebody else in the same moment.
+                // Made now, or known already.
                 201 | 409 => {
                     *administrator = Some(token);
                     return Ok(());

@@ -70,6 +70,8 @@ fn the_test_realm_is_the_shops_realm_with_a_password_grant_and_people() {
     // A token outlives a test, and nobody is locked out of it.
     shop["accessTokenLifespan"] = json!(3600);
     shop["bruteForceProtected"] = json!(false);
+    // Tests sign in by the hundred, with passwords that are no secret.
+    shop["passwordPolicy"] = json!("hashAlgorithm(pbkdf2-sha256) and hashIterations(1000)");
     shop["clients"][0]["directAccessGrantsEnabled"] = json!(true);
     shop["users"] = test["users"].clone();
     assert_eq!(shop, test);
