@@ -1,4 +1,4 @@
-//! `belay audit`: the invariants I1 to I10 of the design, checked on the services' databases.
+//! `belay audit`: the invariants I1 to I11 of the design, checked on the services' databases.
 //!
 //! The databases are separate, so no statement can see two of them. Each service is read once, in one repeatable-read
 //! transaction, and what the invariants need is copied into temporary tables of a single connection
@@ -31,13 +31,14 @@ pub use self::{
 use crate::{data_dir::DataDir, output};
 
 /// The services whose databases are read.
-pub const SERVICES: [&str; 6] = [
+pub const SERVICES: [&str; 7] = [
     "bff",
     "purchase-manager",
     "product-admin",
     "consolidator",
     "orders",
     "payments",
+    "notifications",
 ];
 
 /// Pause between the two looks: long against a transaction, short against a person's patience.
@@ -55,7 +56,7 @@ pub struct Args {
     /// The data directory of the running system.
     #[arg(long, env = "BELAY_DATA", default_value = ".belay", value_name = "DIR")]
     pub data: PathBuf,
-    /// A service's database, instead of the running system's; may be repeated. With all six of them no running system is
+    /// A service's database, instead of the running system's; may be repeated. With all of them no running system is
     /// needed.
     #[arg(long = "database-url", value_name = "SERVICE=URL", value_parser = parse_database, hide_env_values = true)]
     pub database_urls: Vec<(String, String)>,

@@ -24,7 +24,7 @@ use crate::{
 /// Five databases with their write-ahead log (at most 1 GB by PostgreSQL's default) seldom need more than this.
 const FREE_SPACE_NEEDED_MB: u64 = 512;
 
-/// Six services, their databases and the embedded broker hold about 300 files; the rest is for connections.
+/// Seven services, their databases and the embedded broker hold about 300 files; the rest is for connections.
 const OPEN_FILES_NEEDED: u64 = 1024;
 
 /// Where `belay up` listens when it is not told.

@@ -27,6 +27,8 @@ pub struct Settled {
     pub open_purchases: i64,
     /// Messages that were still in an outbox at the last look.
     pub waiting_messages: i64,
+    /// Purchases that had ended and had no notification at the last look.
+    pub untold_outcomes: i64,
 }
 
 /// One invariant.
@@ -190,11 +192,12 @@ impl Report {
         let violated = self.violated();
         let unsettled = self.settled.filter(|settled| !settled.in_time).map(|settled| {
             format!(
-                "not settled after {:.1} s: {} purchases open, {} messages in outboxes",
+                "not settled after {:.1} s: {} purchases open, {} messages in outboxes, {} outcomes without notification",
                 // Exact far beyond any wait.
                 settled.waited_ms as f64 / 1000.0,
                 settled.open_purchases,
-                settled.waiting_messages
+                settled.waiting_messages,
+                settled.untold_outcomes
             )
         });
         match (violated.is_empty(), unsettled) {

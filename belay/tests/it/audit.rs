@@ -1,4 +1,4 @@
-//! Goal: the audit finds every violation of I1 to I10, and nothing in a system that is in order.
+//! Goal: the audit finds every violation of I1 to I11, and nothing in a system that is in order.
 //! Method: databases with every service's tables, filled as the services would have left them; one fault is planted by
 //! SQL, where a constraint stands in its way after that was dropped.
 
@@ -65,8 +65,9 @@ async fn a_system_in_order_is_clean() {
         ("I6", 4),
         ("I7", 2),
         ("I8", 0),
-        ("I9", 6),
+        ("I9", 7),
         ("I10", 4),
+        ("I11", 3),
     ];
     assert_eq!(checked, expected);
     assert_eq!(
@@ -347,6 +348,49 @@ async fn i10_a_key_that_leads_to_another_customers_saga_is_found() {
 }
 
 #[tokio::test]
+async fn i11_an_outcome_that_nobody_was_told_of_is_found() {
+    let databases = Databases::create().await;
+    let put = databases.completed().await;
+    plant(&databases.notifications(), "delete from notification").await;
+    expect_only(&databases, "I11", &put.id.to_string()).await;
+}
+
+#[tokio::test]
+async fn i11_an_outcome_that_was_told_twice_is_found() {
+    let databases = Databases::create().await;
+    let put = databases.completed().await;
+    plant(
+        &databases.notifications(),
+        "alter table notification drop constraint notification_outcome",
+    )
+    .await;
+    databases.notification(put, "COMPLETED").await;
+    expect_only(&databases, "I11", &put.id.to_string()).await;
+}
+
+#[tokio::test]
+async fn i11_an_outcome_that_is_none_is_found() {
+    let databases = Databases::create().await;
+    let put = databases.declined().await;
+    databases.notification(put, "COMPLETED").await;
+    expect_only(&databases, "I11", &put.id.to_string()).await;
+}
+
+#[tokio::test]
+async fn the_audit_waits_until_every_outcome_has_its_notification() {
+    let databases = Databases::create().await;
+    databases.completed().await;
+    plant(&databases.notifications(), "delete from notification").await;
+    let hurried = Options {
+        settle: Some(Duration::from_millis(50)),
+        ..options()
+    };
+    let report = audit::run_on(&databases.urls(), &hurried).await.unwrap();
+    let settled = report.settled.unwrap();
+    assert_eq!((settled.in_time, settled.untold_outcomes), (false, 1));
+}
+
+#[tokio::test]
 async fn what_an_operator_ended_by_word_is_told_and_not_checked() {
     let databases = Databases::create().await;
     databases.resolved().await;
@@ -398,6 +442,7 @@ async fn the_audit_waits_until_the_system_has_settled() {
     )
     .await;
     plant(&databases.purchase_manager(), "delete from outbox").await;
+    databases.notification(put, "COMPLETED").await;
     let report = audit.await.unwrap();
     assert!(report.is_clean(), "{}", report.table());
     assert!(report.settled.unwrap().in_time);

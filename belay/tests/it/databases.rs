@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub const UNITS: i32 = 2;
 
 /// The services, each with its tables.
-fn services() -> [(&'static str, &'static Migrator); 6] {
+fn services() -> [(&'static str, &'static Migrator); 7] {
     [
         ("product-admin", &product_admin::MIGRATOR),
         ("consolidator", &consolidator::MIGRATOR),
@@ -26,6 +26,7 @@ fn services() -> [(&'static str, &'static Migrator); 6] {
         ("purchase-manager", &purchase_manager::MIGRATOR),
         ("orders", &orders::MIGRATOR),
         ("payments", &payments::MIGRATOR),
+        ("notifications", &notifications::MIGRATOR),
     ]
 }
 
@@ -74,6 +75,10 @@ impl Databases {
 
     pub fn payments(&self) -> PgPool {
         self.0.pool_of("payments")
+    }
+
+    pub fn notifications(&self) -> PgPool {
+        self.0.pool_of("notifications")
     }
 
     /// A purchase that went all the way.
@@ -152,9 +157,26 @@ impl Databases {
             product: self.some_product().await,
         };
         self.saga(put, standing, status).await;
+        if matches!(standing, "COMPLETED" | "REJECTED" | "CANCELLED") {
+            self.notification(put, standing).await;
+        }
         self.submission(put.id, Uuid::from_u128(put.id.as_u128() ^ 1))
             .await;
         put
+    }
+
+    /// A notification of the outcome that was sent.
+    pub async fn notification(&self, put: Put, outcome: &str) {
+        sqlx::query(
+            "insert into notification (notification_id, purchase_id, outcome, customer_id, ended_at, state)
+             values ($1, $2, $3, 'alice', now(), 'sent')",
+        )
+        .bind(contracts::ids::fresh())
+        .bind(put.id)
+        .bind(outcome)
+        .execute(&self.notifications())
+        .await
+        .unwrap();
     }
 
     /// An acknowledged submission.

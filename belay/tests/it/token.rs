@@ -32,6 +32,8 @@ fn announce(dir: &DataDir, issuer: &str) -> Hold {
         registry: String::new(),
         issuer: issuer.to_owned(),
         audience: "belay".to_owned(),
+        contacts: String::new(),
+        mail: String::new(),
         services: BTreeMap::new(),
     })
     .unwrap();
