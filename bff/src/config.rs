@@ -6,6 +6,8 @@ use contracts::money::Currency;
 use host::ServiceConfig;
 use reqwest::Url;
 
+use crate::auth::Viewer;
+
 /// Settings of the edge.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "bff", about = "The edge of Belay: GraphQL for customers and staff.")]
@@ -55,9 +57,31 @@ pub struct Config {
     /// The currency of the shop (ISO 4217).
     #[arg(long, env = "BELAY_CURRENCY", default_value = "EUR")]
     pub currency: Currency,
+    /// Who may read the schema: operators alone, or everyone, who then get the playground and hints in refusals too.
+    #[arg(long, env = "BELAY_INTROSPECTION", value_enum, default_value_t = Introspection::Operators)]
+    pub introspection: Introspection,
     /// A web origin, besides our own, whose pages may open WebSockets: https://host; may be repeated.
     #[arg(long = "allowed-origin", env = "BELAY_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub allowed_origins: Vec<String>,
+}
+
+/// Who may read the schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Introspection {
+    /// Operators and administrators. There is no playground, and refusals do not guess what was meant.
+    Operators,
+    /// Everyone, for development.
+    Everyone,
+}
+
+impl Introspection {
+    /// Whether `viewer` may.
+    pub(crate) fn allows(self, viewer: &Viewer) -> bool {
+        match self {
+            Self::Everyone => true,
+            Self::Operators => viewer.is_operator(),
+        }
+    }
 }
 
 fn parse_address(text: &str) -> Result<Url, String> {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use async_graphql::{Interface, SDLExportOptions, Schema, SchemaBuilder};
 
-use crate::app::App;
+use crate::{app::App, config::Introspection};
 
 pub(crate) use failure::{Code, RequestTrace};
 pub(crate) use reader::Reader;
@@ -51,8 +51,13 @@ const MAX_RECURSION: usize = 48;
 pub(crate) type Edge = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
 
 /// The schema for requests.
-pub(crate) fn schema(app: Arc<App>) -> Edge {
-    builder().data(app).finish()
+pub(crate) fn schema(app: Arc<App>, introspection: Introspection) -> Edge {
+    let builder = builder().data(app);
+    match introspection {
+        Introspection::Everyone => builder.finish(),
+        // A guess at what was meant would tell the schema word by word.
+        Introspection::Operators => builder.disable_suggestions().finish(),
+    }
 }
 
 /// The schema's text.

@@ -52,7 +52,7 @@ use domain::pricing::Shop;
 use live::Hub;
 use transport::Transport;
 
-pub use config::Config;
+pub use config::{Config, Introspection};
 
 /// The name of the service: of its schema, its consumer groups and its metrics.
 pub const SERVICE: &str = "bff";
@@ -123,9 +123,10 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let tracked = sockets.clone();
     host.spawn(|shutdown| Transport::closed(tracked, shutdown));
     let transport = Transport {
-        edge: graphql::schema(app.clone()),
+        edge: graphql::schema(app.clone(), config.introspection),
         app,
         authenticator,
+        introspection: config.introspection,
         allowed_origins: config.allowed_origins.into(),
         sockets,
         shutdown,

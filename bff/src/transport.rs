@@ -31,7 +31,7 @@ use axum::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{app::App, auth::Authenticator, graphql::Edge};
+use crate::{app::App, auth::Authenticator, config::Introspection, graphql::Edge};
 
 /// Bytes of one request, or of one WebSocket message, at most.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -42,6 +42,7 @@ pub(crate) struct Transport {
     pub edge: Edge,
     pub app: Arc<App>,
     pub authenticator: Authenticator,
+    pub introspection: Introspection,
     /// Origins, besides our own, whose pages may open WebSockets.
     pub allowed_origins: Arc<[String]>,
     /// The WebSockets and event streams that are open, to be closed in an orderly way.
@@ -52,12 +53,16 @@ pub(crate) struct Transport {
 impl Transport {
     /// The routes of the edge.
     pub fn routes(self) -> Router {
+        let playground = match self.introspection {
+            Introspection::Everyone => playground::routes(),
+            Introspection::Operators => Router::new(),
+        };
         Router::new()
             .route("/graphql", any(http::handle))
             .route("/graphql/stream", any(events::handle))
             .route("/graphql/ws", get(websocket::upgrade))
             .with_state(self)
-            .merge(playground::routes())
+            .merge(playground)
     }
 
     /// Resolves after `shutdown`, when every WebSocket and event stream is closed.

@@ -61,7 +61,8 @@ async fn answer(transport: &Transport, request: Request) -> Result<Response, Ref
         .await
         .map_err(|error| http::unauthenticated(media, &error))?;
     let expired = tokio::time::sleep(viewer.lives());
-    let prepared = execute::prepare(asked).map_err(|error| Refused::document(media, error))?;
+    let prepared =
+        execute::prepare(transport, &viewer, asked).map_err(|error| Refused::document(media, error))?;
     match (prepared.operation, &parts.method) {
         (OperationType::Mutation, &Method::GET) => {
             return Err(http::not_allowed(media, "POST", "Mutations are sent by POST."));

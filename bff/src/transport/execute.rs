@@ -59,8 +59,8 @@ pub(crate) struct Caller {
     pub request_id: Uuid,
 }
 
-/// Parses a request, checks its limits, and finds the operation that is meant.
-pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
+/// Parses a request, checks its limits and whether `viewer` may ask for the schema, and finds the operation that is meant.
+pub(crate) fn prepare(transport: &Transport, viewer: &Viewer, asked: Asked) -> Result<Prepared, ServerError> {
     let variables = asked.variables.map_or(Json::Null, Json::Object);
     if holds_nul(&variables) || asked.query.contains('\0') || asked.query.contains("\\u0000") {
         return Err(error_with(
@@ -76,7 +76,7 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
     let document = request
         .parsed_query()
         .map_err(|error| coded(shortened(error), Code::BadUserInput))?;
-    limits::check(document).map_err(|error| {
+    let checked = limits::check(document).map_err(|error| {
         let code = match error {
             limits::TooMuch::Circle(_) => Code::BadUserInput,
             limits::TooMuch::Depth
@@ -87,6 +87,12 @@ pub(crate) fn prepare(asked: Asked) -> Result<Prepared, ServerError> {
         };
         error_with(code, &error.to_string())
     })?;
+    if checked.introspects && !transport.introspection.allows(viewer) {
+        return Err(error_with(
+            Code::Forbidden,
+            "The schema is shown to operators only here. It is in the repository: bff/schema.graphql.",
+        ));
+    }
     let meant = match (&document.operations, name) {
         (DocumentOperations::Single(operation), None) => Some(operation),
         (DocumentOperations::Multiple(all), Some(name)) => all.get(name.as_str()),

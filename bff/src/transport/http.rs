@@ -104,7 +104,8 @@ async fn answer(
     let viewer = viewer(transport, &parts.headers)
         .await
         .map_err(|error| unauthenticated(media, &error))?;
-    let prepared = execute::prepare(asked).map_err(|error| Refused::document(media, error))?;
+    let prepared =
+        execute::prepare(transport, &viewer, asked).map_err(|error| Refused::document(media, error))?;
     match (prepared.operation, &parts.method) {
         (OperationType::Query, _) => {}
         (OperationType::Mutation, &Method::GET) => {

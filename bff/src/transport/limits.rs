@@ -45,6 +45,8 @@ struct Extent {
     fields: usize,
     /// Fields of the selection itself, fragments unfolded.
     own: usize,
+    /// Whether it asks for the schema.
+    introspects: bool,
 }
 
 enum Looked {
@@ -53,8 +55,15 @@ enum Looked {
     Done(Extent),
 }
 
+/// What a document within the limits asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Checked {
+    /// Whether any of its operations asks for the schema, by `__schema` or `__type`.
+    pub introspects: bool,
+}
+
 /// Checks every operation of a document.
-pub(crate) fn check(document: &ExecutableDocument) -> Result<(), TooMuch> {
+pub(crate) fn check(document: &ExecutableDocument) -> Result<Checked, TooMuch> {
     if document.operations.iter().count() > MAX_OPERATIONS {
         return Err(TooMuch::Operations);
     }
@@ -71,6 +80,7 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<(), TooMuch> {
             return Err(TooMuch::Fields);
         }
     }
+    let mut introspects = false;
     for (_, operation) in document.operations.iter() {
         let extent = counter.selection(&operation.node.selection_set.node)?;
         if extent.depth > MAX_DEPTH {
@@ -82,8 +92,9 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<(), TooMuch> {
         if extent.own > MAX_ROOT_FIELDS {
             return Err(TooMuch::RootFields);
         }
+        introspects |= extent.introspects;
     }
-    Ok(())
+    Ok(Checked { introspects })
 }
 
 struct Counter<'d> {
@@ -99,11 +110,16 @@ impl<'d> Counter<'d> {
             let part = match &item.node {
                 Selection::Field(field) => {
                     let below = self.selection(&field.node.selection_set.node)?;
-                    let introspects = field.node.name.node.starts_with("__");
+                    let name = field.node.name.node.as_str();
                     Extent {
-                        depth: if introspects { 1 } else { below.depth + 1 },
+                        depth: if name.starts_with("__") {
+                            1
+                        } else {
+                            below.depth + 1
+                        },
                         fields: below.fields.saturating_add(1),
                         own: 1,
+                        introspects: below.introspects || matches!(name, "__schema" | "__type"),
                     }
                 }
                 Selection::InlineFragment(fragment) => self.selection(&fragment.node.selection_set.node)?,
@@ -112,6 +128,7 @@ impl<'d> Counter<'d> {
             whole.depth = whole.depth.max(part.depth);
             whole.fields = whole.fields.saturating_add(part.fields);
             whole.own = whole.own.saturating_add(part.own);
+            whole.introspects |= part.introspects;
         }
         Ok(whole)
     }
@@ -140,7 +157,17 @@ mod tests {
     use super::*;
 
     fn checked(query: &str) -> Result<(), TooMuch> {
-        check(&parse_query(query).unwrap())
+        check(&parse_query(query).unwrap()).map(drop)
+    }
+
+    #[test]
+    fn to_ask_for_the_schema_is_noticed_in_fragments_too() {
+        let asks = |query: &str| check(&parse_query(query).unwrap()).unwrap().introspects;
+        assert!(asks("{ __schema { types { name } } }"));
+        assert!(asks(
+            "{ ...f } fragment f on Query { __type(name: \"Query\") { name } }"
+        ));
+        assert!(!asks("{ __typename products { nodes { id __typename } } }"));
     }
 
     #[test]

@@ -205,7 +205,7 @@ impl Connection {
                         .refuse(&id, &execute::error_with(Code::CostExceeded, &message))
                         .await;
                 }
-                match execute::prepare(payload) {
+                match execute::prepare(&self.transport, viewer, payload) {
                     Ok(prepared) => {
                         let caller = Caller {
                             viewer: viewer.clone(),

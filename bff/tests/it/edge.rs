@@ -37,6 +37,8 @@ pub struct Around {
     pub product_admin: MockServer,
     pub orders: MockServer,
     pub payments: MockServer,
+    /// Further flags of the edge.
+    pub flags: Vec<&'static str>,
 }
 
 /// The parts and the running edge.
@@ -56,6 +58,7 @@ impl Around {
             product_admin: MockServer::start().await,
             orders: MockServer::start().await,
             payments: MockServer::start().await,
+            flags: vec!["--introspection=everyone"],
         }
     }
 
@@ -85,7 +88,9 @@ impl Around {
             format!("--orders={}", self.orders.uri()),
             format!("--payments={}", self.payments.uri()),
             "--allowed-origin=https://shop.example".to_owned(),
+            "--internal-http=127.0.0.1:0".to_owned(),
         ];
+        arguments.extend(self.flags.iter().map(|flag| (*flag).to_owned()));
         arguments.extend(
             kafka
                 .properties
@@ -114,6 +119,12 @@ impl Edge {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.running.as_ref().unwrap().address())
+    }
+
+    /// Where the edge answers our own services.
+    pub fn internal_url(&self) -> String {
+        let running = self.running.as_ref().unwrap();
+        format!("http://{}", running.internal_address().unwrap())
     }
 
     pub fn pool(&self) -> PgPool {

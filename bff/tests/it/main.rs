@@ -9,6 +9,7 @@
 
 mod auth;
 mod catalogue;
+mod contacts;
 mod edge;
 mod events;
 mod operators;

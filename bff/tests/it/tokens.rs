@@ -125,6 +125,14 @@ impl Issuer {
         self.key.sign(&claims)
     }
 
+    /// A good token of a customer of this name, with this address or none.
+    pub fn customer_with(&self, subject: &str, name: &str, email: Option<&str>) -> String {
+        let mut claims = self.claims(subject, &["customer"]);
+        claims["name"] = name.into();
+        claims["email"] = email.into();
+        self.key.sign(&claims)
+    }
+
     /// A good token of a customer.
     pub fn customer(&self, subject: &str) -> String {
         self.token(subject, &["customer"])

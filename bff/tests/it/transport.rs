@@ -238,3 +238,23 @@ async fn a_refusal_does_not_quote_the_whole_request() {
     );
     edge.stop().await;
 }
+
+#[tokio::test]
+async fn by_default_the_schema_is_shown_to_operators_alone() {
+    let mut around = Around::new().await.with_products(&[]).await;
+    around.flags.clear();
+    let edge = around.start().await;
+    let operator = edge.around.issuer.token("olga", &["operator"]);
+    let schema = "{ __schema { queryType { name } } }";
+    let shown = edge.ask(Some(&operator), schema, json!({})).await;
+    assert_eq!(shown["data"]["__schema"]["queryType"]["name"], "Query");
+    for token in [None, Some(edge.customer("anna"))] {
+        let denied = edge.ask(token.as_deref(), schema, json!({})).await;
+        assert_eq!(code(&denied), "FORBIDDEN");
+        let guessed = edge.ask(token.as_deref(), "{ product { nam } }", json!({})).await;
+        assert!(!guessed.to_string().contains("Did you mean"), "{guessed}");
+    }
+    let playground = edge.http.get(edge.url("/playground")).send().await.unwrap();
+    assert_eq!(playground.status().as_u16(), 404);
+    edge.stop().await;
+}
