@@ -36,7 +36,12 @@ pub struct Config {
     #[arg(long, env = "BELAY_SMTP_USER")]
     pub smtp_user: Option<String>,
     /// The password. Better in the environment, or in a file: the command line can be read by others.
-    #[arg(long, env = "BELAY_SMTP_PASSWORD", hide_env_values = true, requires = "smtp_user")]
+    #[arg(
+        long,
+        env = "BELAY_SMTP_PASSWORD",
+        hide_env_values = true,
+        requires = "smtp_user"
+    )]
     pub smtp_password: Option<String>,
     /// A file that holds the password, in place of the password itself.
     #[arg(
@@ -193,8 +198,17 @@ mod tests {
     #[test]
     fn an_address_is_a_scheme_a_host_and_perhaps_a_port() {
         let address = parse_smtp("smtps://mail.example:2465").unwrap();
-        assert_eq!((address.host.as_str(), address.port, address.tls), ("mail.example", Some(2465), true));
-        for wrong in ["mail.example", "http://x", "smtp://", "smtp://x/y", "smtp://x?tls=no"] {
+        assert_eq!(
+            (address.host.as_str(), address.port, address.tls),
+            ("mail.example", Some(2465), true)
+        );
+        for wrong in [
+            "mail.example",
+            "http://x",
+            "smtp://",
+            "smtp://x/y",
+            "smtp://x?tls=no",
+        ] {
             assert!(parse_smtp(wrong).is_err(), "{wrong} was taken");
         }
         for (text, loopback) in [

@@ -279,7 +279,10 @@ mod tests {
             Next::Failed("given up after 4 attempts: 451 busy".to_owned())
         );
         let not_tried = Tried::NotTried("stopping".to_owned());
-        assert!(matches!(after(not_tried, 9, 4), Next::Again { counts: false, .. }));
+        assert!(matches!(
+            after(not_tried, 9, 4),
+            Next::Again { counts: false, .. }
+        ));
         let never = Tried::Never("550 no".to_owned());
         assert_eq!(after(never, 1, 4), Next::Failed("550 no".to_owned()));
     }

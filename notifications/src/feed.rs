@@ -124,10 +124,7 @@ impl Feed {
         Ok(missed)
     }
 
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "gauges are floating-point numbers"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
     async fn count(&self) -> anyhow::Result<()> {
         let counts = store::counts(&self.pool).await?;
         metrics::gauge!("belay_notifications_waiting").set(counts.waiting as f64);

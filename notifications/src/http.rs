@@ -47,7 +47,10 @@ struct Page {
     limit: Option<i64>,
 }
 
-async fn failed(State(pool): State<PgPool>, Query(page): Query<Page>) -> Result<Json<Notifications>, Failure> {
+async fn failed(
+    State(pool): State<PgPool>,
+    Query(page): Query<Page>,
+) -> Result<Json<Notifications>, Failure> {
     let limit = page.limit.unwrap_or(20).clamp(1, MAX_PAGE);
     let notifications = store::failed(&pool, limit).await?;
     Ok(Json(Notifications { notifications }))

@@ -43,13 +43,7 @@ pub struct Sender {
 impl Sender {
     /// A sender that `wake` wakes.
     #[must_use]
-    pub fn new(
-        pool: PgPool,
-        clients: Clients,
-        mailer: Mailer,
-        max_attempts: u32,
-        wake: Arc<Notify>,
-    ) -> Self {
+    pub fn new(pool: PgPool, clients: Clients, mailer: Mailer, max_attempts: u32, wake: Arc<Notify>) -> Self {
         Self {
             pool,
             clients,
@@ -153,11 +147,7 @@ impl Sender {
             Some(destination) => spans::smtp_send(SERVICE, &destination.host, destination.port, trace),
             None => spans::mail_written(SERVICE, trace),
         };
-        let tried = self
-            .mailer
-            .send(contact, &mail)
-            .instrument(span.clone())
-            .await;
+        let tried = self.mailer.send(contact, &mail).instrument(span.clone()).await;
         match &tried {
             Tried::Sent | Tried::Nobody | Tried::NotTried(_) => {}
             Tried::Later(_) => spans::failed(&span, "later"),

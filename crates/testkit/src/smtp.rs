@@ -147,7 +147,11 @@ async fn converse(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<
             return Ok(());
         }
         let line = line.trim_end();
-        let verb = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
+        let verb = line
+            .split([' ', ':'])
+            .next()
+            .unwrap_or_default()
+            .to_ascii_uppercase();
         let manners = {
             let mut shared = lock(shared);
             shared.commands.push(verb.clone());
@@ -219,6 +223,11 @@ async fn content(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
         if stream.read_line(&mut line).await? == 0 || line == ".\r\n" {
             return Ok(content);
         }
-        content.push_str(line.strip_prefix("..").map(|rest| format!(".{rest}")).as_deref().unwrap_or(&line));
+        content.push_str(
+            line.strip_prefix("..")
+                .map(|rest| format!(".{rest}"))
+                .as_deref()
+                .unwrap_or(&line),
+        );
     }
 }

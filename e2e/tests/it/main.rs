@@ -2,5 +2,6 @@
 
 mod contention;
 mod edge;
+mod notifications;
 mod outages;
 mod outcomes;

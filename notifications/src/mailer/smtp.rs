@@ -103,7 +103,9 @@ fn security(address: &SmtpAddress, asked: Option<Security>) -> Security {
 
 fn check(address: &SmtpAddress, security: Security, logs_in: bool, config: &Config) -> anyhow::Result<()> {
     if address.tls != (security == Security::Tls) {
-        bail!("the mail server's address and --smtp-security contradict each other: smtps:// is TLS from the first byte, smtp:// is starttls or none");
+        bail!(
+            "the mail server's address and --smtp-security contradict each other: smtps:// is TLS from the first byte, smtp:// is starttls or none"
+        );
     }
     if address.is_loopback() {
         return Ok(());
@@ -136,7 +138,9 @@ fn credentials(config: &Config) -> anyhow::Result<Option<Credentials>> {
             .with_context(|| format!("the password file {} cannot be read", file.display()))?
             .trim_end_matches(['\r', '\n'])
             .to_owned(),
-        (None, None) => bail!("{user} needs a password at the mail server: BELAY_SMTP_PASSWORD or --smtp-password-file"),
+        (None, None) => {
+            bail!("{user} needs a password at the mail server: BELAY_SMTP_PASSWORD or --smtp-password-file")
+        }
     };
     Ok(Some(Credentials::new(user, password)))
 }

@@ -44,7 +44,11 @@ async fn what_the_topic_lost_is_found_in_the_feed() {
     world.hear(&told[..2]).await;
     feed_has(&world, told).await;
     let feed = world.feed();
-    assert_eq!(feed.compare().await.unwrap(), 3, "the first two were told by events");
+    assert_eq!(
+        feed.compare().await.unwrap(),
+        3,
+        "the first two were told by events"
+    );
     assert_eq!(feed.compare().await.unwrap(), 0);
     assert_eq!(world.rows().await.len(), 5);
 }

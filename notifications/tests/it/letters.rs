@@ -64,7 +64,9 @@ fn a_cancelled_purchase() {
     let letter = letter("CANCELLED", Some("Alice"));
     assert_eq!(letter.subject, "Your purchase P-7F3K2QX is cancelled");
     assert!(
-        letter.text.contains("Money that was held for it has been released."),
+        letter
+            .text
+            .contains("Money that was held for it has been released."),
         "{}",
         letter.text
     );
@@ -108,8 +110,16 @@ fn amounts_have_the_digits_of_their_currency() {
             failure: None,
         };
         let letter = letter::write(Outcome::Completed, &purchase, None);
-        assert!(letter.text.contains(&format!("1 x A thing  {unit}\n")), "{}", letter.text);
-        assert!(letter.text.contains(&format!("Total  {total}\n")), "{}", letter.text);
+        assert!(
+            letter.text.contains(&format!("1 x A thing  {unit}\n")),
+            "{}",
+            letter.text
+        );
+        assert!(
+            letter.text.contains(&format!("Total  {total}\n")),
+            "{}",
+            letter.text
+        );
         assert!(letter.text.contains("We bring the goods"), "{}", letter.text);
     }
 }

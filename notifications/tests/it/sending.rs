@@ -22,11 +22,21 @@ async fn an_outcome_is_one_mail_with_text_and_html() {
     let [mail] = taken.as_slice() else {
         panic!("one mail was expected: {taken:?}")
     };
-    assert_eq!((mail.from.as_str(), mail.to.as_str()), ("no-reply@belay.invalid", ADDRESS));
+    assert_eq!(
+        (mail.from.as_str(), mail.to.as_str()),
+        ("no-reply@belay.invalid", ADDRESS)
+    );
     assert_eq!(mail.header("To").as_deref(), Some("Alice <alice@example.com>"));
-    assert_eq!(mail.header("Subject").as_deref(), Some("Your purchase P-7F3K2QX is complete"));
+    assert_eq!(
+        mail.header("Subject").as_deref(),
+        Some("Your purchase P-7F3K2QX is complete")
+    );
     assert_eq!(mail.header("Auto-Submitted").as_deref(), Some("auto-generated"));
-    assert!(mail.header("Content-Type").unwrap().starts_with("multipart/alternative"));
+    assert!(
+        mail.header("Content-Type")
+            .unwrap()
+            .starts_with("multipart/alternative")
+    );
     for part in ["Content-Type: text/plain", "Content-Type: text/html"] {
         assert!(mail.content.contains(part), "{}", mail.content);
     }
@@ -42,7 +52,9 @@ async fn a_server_that_is_busy_gets_the_mail_later() {
     let world = World::new().await;
     world.hear(&[world.purchase("COMPLETED").await]).await;
     let sender = world.sender(5);
-    world.mail.behave(Manners::RefuseRecipient("451 4.7.1 greylisted, come again"));
+    world
+        .mail
+        .behave(Manners::RefuseRecipient("451 4.7.1 greylisted, come again"));
     send(&sender).await;
     let row = world.row().await;
     assert_eq!((row.state.as_str(), row.attempts), ("pending", 1));
@@ -61,9 +73,9 @@ async fn a_server_that_is_busy_gets_the_mail_later() {
 async fn a_refused_address_is_parked_without_the_address() {
     let world = World::new().await;
     world.hear(&[world.purchase("REJECTED").await]).await;
-    world
-        .mail
-        .behave(Manners::RefuseRecipient("550 5.1.1 <{}> unknown: no user alice here"));
+    world.mail.behave(Manners::RefuseRecipient(
+        "550 5.1.1 <{}> unknown: no user alice here",
+    ));
     send(&world.sender(5)).await;
     let row = world.row().await;
     assert_eq!((row.state.as_str(), row.attempts), ("failed", 1));
@@ -79,7 +91,9 @@ async fn a_refused_address_is_parked_without_the_address() {
 async fn refused_content_is_parked() {
     let world = World::new().await;
     world.hear(&[world.purchase("REJECTED").await]).await;
-    world.mail.behave(Manners::RefuseContent("554 5.7.1 looks like spam"));
+    world
+        .mail
+        .behave(Manners::RefuseContent("554 5.7.1 looks like spam"));
     send(&world.sender(5)).await;
     assert_eq!(world.row().await.state, "failed");
 }
@@ -211,7 +225,9 @@ async fn a_claim_whose_owner_died_lapses_and_its_late_word_counts_no_more() {
     world.hear(&[world.purchase("COMPLETED").await]).await;
     let lost = store::claim(&world.pool(), 10, Duration::ZERO).await.unwrap();
     assert_eq!(lost.len(), 1);
-    let again = store::claim(&world.pool(), 10, Duration::from_secs(60)).await.unwrap();
+    let again = store::claim(&world.pool(), 10, Duration::from_secs(60))
+        .await
+        .unwrap();
     assert_eq!((again.len(), again[0].attempt), (1, 2));
     let settled = store::Settled {
         id: lost[0].id,
@@ -271,10 +287,19 @@ async fn without_a_server_mails_are_files_that_only_their_owner_reads() {
         &format!("--mail-directory={}", path.display()),
     ]);
     let mailer = Mailer::new(&config).unwrap();
-    let sender = Sender::new(world.pool(), world.clients(), mailer, 5, std::sync::Arc::default());
+    let sender = Sender::new(
+        world.pool(),
+        world.clients(),
+        mailer,
+        5,
+        std::sync::Arc::default(),
+    );
     send(&sender).await;
     assert_eq!(world.row().await.state, "sent");
-    let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap()).collect();
+    let files: Vec<_> = std::fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .collect();
     let [file] = files.as_slice() else {
         panic!("one file was expected: {files:?}")
     };

@@ -29,7 +29,12 @@ async fn settings_that_contradict_each_other_are_refused() {
     assert!(refused(&["--smtp=smtp://x", "--smtp-security=tls", from]).contains("contradict"));
     assert!(refused(&["--smtp=smtp://mail.example"]).contains("--mail-from"));
     assert!(refused(&["--smtp=smtps://x", "--smtp-user=u", from]).contains("needs a password"));
-    let missing = ["--smtp=smtps://x", "--smtp-user=u", "--smtp-password-file=/none", from];
+    let missing = [
+        "--smtp=smtps://x",
+        "--smtp-user=u",
+        "--smtp-password-file=/none",
+        from,
+    ];
     assert!(refused(&missing).contains("/none"));
 }
 

@@ -91,7 +91,13 @@ impl World {
 
     pub fn feed(&self) -> Feed {
         let every = Duration::from_secs(60);
-        Feed::new(self.pool(), self.clients(), STALE_AFTER, every, Arc::new(Notify::new()))
+        Feed::new(
+            self.pool(),
+            self.clients(),
+            STALE_AFTER,
+            every,
+            Arc::new(Notify::new()),
+        )
     }
 
     /// A sender to the mail server, with patience for `max_attempts`.
@@ -127,7 +133,9 @@ impl World {
         for one in told {
             batch.push(self.event(one).await);
         }
-        testkit::handle(&self.pool(), &self.handler, &batch).await.unwrap();
+        testkit::handle(&self.pool(), &self.handler, &batch)
+            .await
+            .unwrap();
     }
 
     pub async fn now_micros(&self) -> i64 {
@@ -144,10 +152,12 @@ impl World {
 
     /// All rows, in the order in which they were made.
     pub async fn rows(&self) -> Vec<Row> {
-        sqlx::query_as("select state, attempts, reason from notification order by created_at, notification_id")
-            .fetch_all(&self.pool())
-            .await
-            .unwrap()
+        sqlx::query_as(
+            "select state, attempts, reason from notification order by created_at, notification_id",
+        )
+        .fetch_all(&self.pool())
+        .await
+        .unwrap()
     }
 
     /// The only row.
