@@ -25,13 +25,30 @@ FROM chef AS recipe
 COPY . .
 RUN cargo chef prepare --recipe-path /tmp/recipe.json
 
+# Both commands name the same packages: with others, Cargo would choose other features and build the dependencies once more.
 FROM chef AS build
 COPY --from=recipe /tmp/recipe.json /tmp/recipe.json
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    cargo chef cook --release --locked --workspace --bins --recipe-path /tmp/recipe.json
+    cargo chef cook --release --locked --recipe-path /tmp/recipe.json \
+    --package belay \
+    --package bff \
+    --package consolidator \
+    --package notifications \
+    --package orders \
+    --package payments \
+    --package product-admin \
+    --package purchase-manager
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
-    cargo build --release --locked --workspace --bins
+    cargo build --release --locked --bins \
+    --package belay \
+    --package bff \
+    --package consolidator \
+    --package notifications \
+    --package orders \
+    --package payments \
+    --package product-admin \
+    --package purchase-manager
 RUN install --strip -D --target-directory=/out \
     target/release/belay \
     target/release/bff \

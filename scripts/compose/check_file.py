@@ -119,6 +119,9 @@ def check_dockerfile(services):
     expect(set(images) == wanted, f"the Dockerfile has targets {sorted(images)}")
     installed = set(re.findall(r"^\s+target/release/(\S+)", text, re.MULTILINE))
     expect(installed == wanted, f"the Dockerfile installs {sorted(installed)}")
+    named = [re.findall(r"--package (\S+)", command) for command in re.split(r"^RUN", text, flags=re.MULTILINE)]
+    named = [set(packages) for packages in named if packages]
+    expect(named == [wanted, wanted], "cook and build do not name the packages of the images")
     for name, service in services.items():
         if "build" not in service:
             continue
