@@ -182,13 +182,6 @@ impl System {
         services.map(|(name, running)| (*name, running.reads())).collect()
     }
 
-    /// What every service reads at the broker, by its name.
-    #[must_use]
-    pub fn reads(&self) -> BTreeMap<&'static str, &[Reads]> {
-        let services = self.services.iter();
-        services.map(|(name, running)| (*name, running.reads())).collect()
-    }
-
     /// The embedded broker, if there is one.
     #[must_use]
     pub fn broker(&self) -> Option<&Broker> {
@@ -347,15 +340,28 @@ impl System {
             flags.push("--introspection=everyone".to_owned());
             flags.push(format!("--audience={}", self.info.audience));
             // Where it was before, because notifications knows it by that; a free port at first.
-            let internal = self.info.contacts.strip_prefix("http://").unwrap_or("127.0.0.1:0");
+            let internal = self
+                .info
+                .contacts
+                .strip_prefix("http://")
+                .unwrap_or("127.0.0.1:0");
             flags.push(format!("--internal-http={internal}"));
-            for service in ["purchase-manager", "product-admin", "orders", "payments", "consolidator"] {
+            for service in [
+                "purchase-manager",
+                "product-admin",
+                "orders",
+                "payments",
+                "consolidator",
+            ] {
                 flags.push(format!("--{service}={}", self.address_of(service)?));
             }
         }
         if name == "notifications" {
             flags.push(format!("--contacts={}", self.info.contacts));
-            flags.push(format!("--purchase-manager={}", self.address_of("purchase-manager")?));
+            flags.push(format!(
+                "--purchase-manager={}",
+                self.address_of("purchase-manager")?
+            ));
             flags.push(match &self.options.smtp {
                 Some(smtp) => format!("--smtp={smtp}"),
                 None => format!("--mail-directory={}", self.options.mail_dir.display()),
@@ -385,7 +391,9 @@ async fn start_parts(
             if captured || options.cdc_dir.exists() {
                 settings.extend(cdc::SERVER_SETTINGS);
             }
-            let settings = settings.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let settings = settings
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value.to_owned()));
             let postgres = Postgres::start(PostgresOptions {
                 settings: settings.collect(),
                 ..PostgresOptions::new(&options.postgres_dir)

@@ -77,7 +77,9 @@ fn password(service: &str, variable: &impl Fn(&str) -> Option<String>) -> anyhow
             .trim_end_matches(['\n', '\r'])
             .to_owned(),
         (Some(_), Some(_)) => bail!("{name} and {file_name} are both set: leave one out"),
-        (None, None) => bail!("{service} needs a password: set {name}, or {file_name} with a file that holds it"),
+        (None, None) => {
+            bail!("{service} needs a password: set {name}, or {file_name} with a file that holds it")
+        }
     };
     // Such a password is the same in a URL, in SQL and in a shell: nothing has to be escaped anywhere.
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -132,8 +134,14 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), format!("{GOOD}\n")).unwrap();
         let path = file.path().to_str().unwrap();
-        assert_eq!(of_orders(&[("BELAY_PASSWORD_ORDERS_FILE", path)]).as_deref(), Ok(GOOD));
-        let both = [("BELAY_PASSWORD_ORDERS", GOOD), ("BELAY_PASSWORD_ORDERS_FILE", path)];
+        assert_eq!(
+            of_orders(&[("BELAY_PASSWORD_ORDERS_FILE", path)]).as_deref(),
+            Ok(GOOD)
+        );
+        let both = [
+            ("BELAY_PASSWORD_ORDERS", GOOD),
+            ("BELAY_PASSWORD_ORDERS_FILE", path),
+        ];
         assert!(of_orders(&both).unwrap_err().contains("both"));
     }
 

@@ -54,6 +54,9 @@ fn written(bootstrap: &str) -> BTreeSet<(String, String)> {
     found
 }
 
+/// Name, whether it keeps offsets, and topics of a consumer group.
+type Group<'a> = (String, bool, Vec<&'a str>);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_services_produce_and_consume_is_what_is_declared() {
     let mut world = World::start().await;
@@ -83,7 +86,7 @@ async fn what_the_services_produce_and_consume_is_what_is_declared() {
         .collect();
     assert_eq!(written, declared);
 
-    let reads: BTreeMap<&str, BTreeSet<(String, bool, Vec<&str>)>> = world
+    let reads: BTreeMap<&str, BTreeSet<Group>> = world
         .system()
         .reads()
         .into_iter()

@@ -127,7 +127,8 @@ fn count_connections(service: &'static str, pool: &PgPool) {
     let idle = pool.num_idle();
     let used = (pool.size() as usize).saturating_sub(idle);
     for (state, count) in [("idle", idle), ("used", used)] {
-        metrics::gauge!("belay_database_connections", "service" => service, "state" => state).set(count as f64);
+        metrics::gauge!("belay_database_connections", "service" => service, "state" => state)
+            .set(count as f64);
     }
     let most = f64::from(pool.options().get_max_connections());
     metrics::gauge!("belay_database_connections_max", "service" => service).set(most);

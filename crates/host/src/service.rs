@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
-use mailbox::{Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture, consumer::Consumer, relay::Relay, tail::Tail};
+use mailbox::{
+    Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture, consumer::Consumer, relay::Relay,
+    tail::Tail,
+};
 use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;

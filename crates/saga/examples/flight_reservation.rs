@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Booking {
-    flight: String,
-    fare_cents: i64,
-    seat: Option<String>,
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Booking {
+    pub flight: String,
+    pub fare_cents: i64,
+    pub seat: Option<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-enum Command {
+pub enum Command {
     ReserveSeat { flight: String },
     ReleaseSeat,
     Charge { fare_cents: i64 },
@@ -32,7 +32,7 @@ enum Command {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-enum Reply {
+pub enum Reply {
     SeatReserved { seat: String },
     Charged,
     Declined,
@@ -44,7 +44,7 @@ enum Reply {
 type Step = saga::Step<Booking, Command, Reply>;
 
 /// The whole business, on one screen.
-fn flight_reservation() -> Result<Definition<Booking, Command, Reply>, ShapeError> {
+pub fn flight_reservation() -> Result<Definition<Booking, Command, Reply>, ShapeError> {
     let undone = |reply: &Reply| matches!(reply, Reply::Undone);
     Definition::builder("flight-reservation", 1)
         .step(

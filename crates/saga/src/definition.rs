@@ -19,6 +19,19 @@ pub struct Definition<D, C, R> {
     stages: Vec<Vec<DefinedStep<D, C, R>>>,
 }
 
+/// The shape of one step of a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepOutline<'a> {
+    /// The step.
+    pub name: &'a StepName,
+    /// Who carries it out.
+    pub participant: &'a Participant,
+    /// What may happen to it once it is done.
+    pub kind: Kind,
+    /// Whether it can be undone.
+    pub can_roll_back: bool,
+}
+
 /// A step of a checked definition: nothing that it needs is missing.
 pub(crate) struct DefinedStep<D, C, R> {
     pub(crate) name: StepName,
@@ -62,6 +75,17 @@ impl<D, C, R> Definition<D, C, R> {
     /// The names of the steps, in the order in which they are commanded.
     pub fn step_names(&self) -> impl Iterator<Item = &StepName> {
         self.steps().map(|step| &step.name)
+    }
+
+    /// The shape of every step, in the order in which they are commanded: what a harness that plays the participants has to
+    /// know.
+    pub fn outline(&self) -> impl Iterator<Item = StepOutline<'_>> {
+        self.steps().map(|step| StepOutline {
+            name: &step.name,
+            participant: &step.participant,
+            kind: step.kind,
+            can_roll_back: step.rollback.is_some(),
+        })
     }
 
     /// Whether this definition can carry on `state`.

@@ -51,7 +51,7 @@ mod step;
 mod view;
 
 pub use decide::{decide, start, start_cancelled};
-pub use definition::{Definition, DefinitionBuilder, Incompatible};
+pub use definition::{Definition, DefinitionBuilder, Incompatible, StepOutline};
 pub use effect::{Decision, Effect, SentCommand, TimerKey};
 pub use input::{Cancellation, HoldAnswer, Input, OperatorAction, OperatorNote, Outcome, Resolution, Timer};
 pub use legality::{ActionRefused, CancelRefused, may_act, may_cancel};
@@ -63,5 +63,5 @@ pub use shape::ShapeError;
 pub use state::{
     Cause, Ending, Failure, Left, Parked, Standing, State, Status, StepState, TEMPORARILY_UNAVAILABLE, Tries,
 };
-pub use step::{Refusal, Step, Verdict};
+pub use step::{Kind, Refusal, Step, Verdict};
 pub use view::{StepView, StepViewState, view};

@@ -48,9 +48,12 @@ pub struct Step<D, C, R> {
 
 /// What may happen to a step once it is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// It can be undone: it comes before the pivot.
     Compensatable,
+    /// After it there is no way back.
     Pivot,
+    /// It comes after the pivot and is repeated until it succeeds.
     Retriable,
 }
 

@@ -119,3 +119,33 @@ async fn a_mail_waits_for_the_edge() {
     assert_eq!(mails(&world).len(), 1);
     world.audit_is_clean().await;
 }
+
+/// Goal: an outcome that is told again, in a message of its own, is no second mail.
+/// Method: the edge forgets that its submission was acknowledged and sends it again; purchase-manager answers a repeated
+/// submission with the purchase as it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outcome_that_is_told_again_is_no_second_mail() {
+    let world = World::start().await;
+    let alice = world.customer("alice");
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
+    let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
+    assert_eq!(alice.ended(&id).await["state"], "COMPLETED");
+    sent(&world, 1).await;
+    let heard = "select count(*) from inbox";
+    let before = world.count("notifications", heard).await;
+    let again = "with again as (
+                     update submission set acknowledged_at = null, expires_at = null, next_send_at = now() returning 1)
+                 select count(*) from again";
+    assert_eq!(world.count("bff", again).await, 1);
+    eventually("the outcome is told again", PATIENCE, async || {
+        (world.count("notifications", heard).await > before).then_some(())
+    })
+    .await;
+    let rows = "select count(*) from notification where state = 'sent' and attempts = 1";
+    assert_eq!(world.count("notifications", rows).await, 1);
+    assert_eq!(mails(&world).len(), 1);
+    world.audit_is_clean().await;
+}

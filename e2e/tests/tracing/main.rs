@@ -2,6 +2,8 @@
 //!
 //! A program of its own, because the subscriber of traces is the process's: whoever shared it would be in the trace.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod receiver;
 mod tree;
 

@@ -411,7 +411,11 @@ async fn a_repeated_cancel_tells_the_purchase_as_it_is_now_and_its_key_stands_fo
     assert_eq!(status, StatusCode::OK);
     assert_eq!(first["purchase"]["state"], "COMPENSATING");
 
-    let id = saga::command_id(purchase.purchase_id.0, "validate-inventory", Direction::Compensation);
+    let id = saga::command_id(
+        purchase.purchase_id.0,
+        "validate-inventory",
+        Direction::Compensation,
+    );
     let cancelled = ValidationCancelled {
         purchase_id: purchase.purchase_id,
     };
@@ -508,4 +512,38 @@ async fn a_saga_that_cannot_be_read_holds_up_no_others_timer() {
             .await,
         0
     );
+}
+
+#[tokio::test]
+async fn the_feed_of_ended_purchases_leaves_none_out_and_has_none_twice() {
+    let bench = bench().await;
+    let all: Vec<SubmitPurchase> = (0..7).map(|_| tents()).collect();
+    for purchase in &all {
+        bench.handle(&[bench.submit(purchase).await]).await.unwrap();
+    }
+    // Five have ended, three of them in the same microsecond; two are under way.
+    for (place, purchase) in all.iter().take(5).enumerate() {
+        sqlx::query("update saga set standing = $2, updated_at = to_timestamp($3) where id = $1")
+            .bind(purchase.purchase_id.0)
+            .bind(["COMPLETED", "REJECTED", "CANCELLED"][place % 3])
+            .bind([1_000.0, 2_000.0, 2_000.0, 2_000.0, 3_000.0][place])
+            .execute(&bench.pool())
+            .await
+            .unwrap();
+    }
+    let mut found = Vec::new();
+    let mut from = (chrono::DateTime::UNIX_EPOCH, None);
+    loop {
+        let page = purchase_manager::store::ended(&bench.pool(), from.0, from.1, 2)
+            .await
+            .unwrap();
+        let Some(last) = page.last() else { break };
+        from = (last.updated_at, Some(last.id.0));
+        found.extend(page.iter().map(|record| record.id));
+    }
+    let mut expected: Vec<_> = all[..5].iter().map(|purchase| purchase.purchase_id).collect();
+    assert_eq!((found.first(), found.last()), (expected.first(), expected.last()));
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
 }

@@ -46,15 +46,20 @@ fn check(config: &ServiceConfig, service: &str) -> anyhow::Result<()> {
         .registry
         .parse()
         .ok()
-        .filter(|uri: &axum::http::Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some())
-        .context("--registry is no URL: write http://host:port, with the path of its Confluent API if it has one")?;
+        .filter(|uri: &axum::http::Uri| {
+            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
+        })
+        .context(
+            "--registry is no URL: write http://host:port, with the path of its Confluent API if it has one",
+        )?;
     ensure!(
         registry.query().is_none(),
         "--registry takes no query: write http://host:port"
     );
     check_kafka(config.kafka_settings()?)?;
     if let Ok(filter) = std::env::var("RUST_LOG") {
-        EnvFilter::try_new(&filter).context("RUST_LOG is no filter: write such as info or warn,mailbox=debug")?;
+        EnvFilter::try_new(&filter)
+            .context("RUST_LOG is no filter: write such as info or warn,mailbox=debug")?;
     }
     Ok(())
 }
@@ -63,7 +68,9 @@ fn check(config: &ServiceConfig, service: &str) -> anyhow::Result<()> {
 /// nobody to talk to.
 fn check_kafka(settings: KafkaSettings) -> anyhow::Result<()> {
     for server in settings.bootstrap.split(',') {
-        let port = server.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
+        let port = server
+            .rsplit_once(':')
+            .map(|(host, port)| (host, port.parse::<u16>()));
         ensure!(
             matches!(port, Some((host, Ok(1..))) if !host.trim().is_empty()),
             "--kafka: `{server}` is no address of a broker: write host:port[,host:port]"
