@@ -161,7 +161,7 @@ async fn the_model_of_the_barrier_collides_where_the_tables_do() {
     let mut next_reply = 1;
     let (mut collided, mut passed) = (0, 0);
     for round in 0..60_u32 {
-        let id = |saga: u32| Uuid::from_u128(u128::from(round) << 32 | u128::from(saga) + 1);
+        let id = |saga: u32| Uuid::from_u128((u128::from(round) << 32) | (u128::from(saga) + 1));
         let ids: Vec<Uuid> = (0..SAGAS).map(id).collect();
         let mut operations = model::Operations::default();
         let (first, second) = (
