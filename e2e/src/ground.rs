@@ -40,10 +40,6 @@ impl Ground {
             kafka = Some(own);
         }
         options.registry = options.registry.take().or_else(|| named(environment::REGISTRY));
-        options.smtp = options
-            .smtp
-            .take()
-            .or_else(|| named(environment::SMTP).map(|address| format!("smtp://{address}")));
         let mut people = None;
         if options.issuer.is_none()
             && let Some(issuer) = named(environment::ISSUER)
