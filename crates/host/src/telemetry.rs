@@ -41,7 +41,7 @@ pub enum LogFormat {
 /// # Errors
 /// Settings of the export that cannot be followed.
 pub fn init(format: LogFormat, default_filter: &str, export: Option<Export>) -> anyhow::Result<Telemetry> {
-    let filter = logs(default_filter);
+    let filter = logs(default_filter, export.is_some());
     let (provider, traces) = match export.map(Export::start).transpose()? {
         Some((provider, tracer)) => (Some(provider), Some(traces_to(tracer))),
         None => (None, None),
@@ -52,19 +52,21 @@ pub fn init(format: LogFormat, default_filter: &str, export: Option<Export>) -> 
             .with(
                 fmt::layer()
                     .with_ansi(std::io::stderr().is_terminal())
-                    .with_writer(std::io::stderr)
-                    .with_filter(filter),
+                    .with_writer(std::io::stderr),
             )
+            .with(filter)
             .try_init(),
         LogFormat::Json => registry
             .with(
                 fmt::layer()
                     .json()
                     .flatten_event(true)
+                    .with_current_span(false)
+                    .with_span_list(false)
                     .map_event_format(WithTrace)
-                    .with_writer(std::io::stderr)
-                    .with_filter(filter),
+                    .with_writer(std::io::stderr),
             )
+            .with(filter)
             .try_init(),
     };
     // Only a second call fails, and then the first one's choice stands.
@@ -72,13 +74,18 @@ pub fn init(format: LogFormat, default_filter: &str, export: Option<Export>) -> 
     Ok(Telemetry { provider })
 }
 
-/// What is logged. The spans of traces are not: a line finds its trace by the ids.
-fn logs(default_filter: &str) -> EnvFilter {
+/// What is recorded at all; the spans of traces only when they are exported.
+///
+/// A filter of the whole, not of the layer of log lines: with filters of layers, whoever asks whether an event would be
+/// recorded, as the database's client does for each statement, and then records none, makes the thread's next line vanish
+/// (test `a_line_survives_a_question_before_it`).
+fn logs(default_filter: &str, exported: bool) -> EnvFilter {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let without_spans = format!("{}=off", spans::TARGET)
+    let level = if exported { "info" } else { "off" };
+    let of_spans = format!("{}={level}", spans::TARGET)
         .parse()
         .expect("the directive is well-formed");
-    filter.add_directive(without_spans)
+    filter.add_directive(of_spans)
 }
 
 /// Makes our spans into OpenTelemetry's, and nothing else: neither other crates' spans nor log lines, which have a way of

@@ -134,7 +134,9 @@ fn nothing_is_made_of_a_span_while_tracing_is_off() {
             panic!("an argument of a disabled span is written out")
         }
     }
-    let subscriber = tracing_subscriber::registry().with(fmt::layer().with_filter(logs("trace")));
+    let subscriber = tracing_subscriber::registry()
+        .with(fmt::layer())
+        .with(logs("trace", false));
     tracing::subscriber::with_default(subscriber, || {
         let span = tracing::info_span!(target: spans::TARGET, "any", loud = %Loud);
         assert!(span.is_disabled());
@@ -143,4 +145,21 @@ fn nothing_is_made_of_a_span_while_tracing_is_off() {
         assert_eq!(spans::context_of(&server), None);
         server.in_scope(|| assert_eq!(spans::current(), None));
     });
+}
+
+#[test]
+fn a_line_survives_a_question_before_it() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(move || writer.clone()))
+        .with(logs("warn", false));
+    tracing::subscriber::with_default(subscriber, || {
+        for _ in 0..3 {
+            assert!(!tracing::enabled!(tracing::Level::DEBUG));
+            tracing::error!("heard");
+        }
+    });
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(text.matches("heard").count(), 3, "{text}");
 }
