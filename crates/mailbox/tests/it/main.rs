@@ -14,6 +14,7 @@ mod half_open;
 mod inbox;
 mod outbox;
 mod parking;
+mod races;
 mod recorder;
 mod relay;
 mod request;
