@@ -8,8 +8,9 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use contracts::{
     http::{
-        CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement, Movements, Order,
-        Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
+        AdjustInventory, CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement,
+        Movements, Order, Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
+        UpdateProduct,
     },
     ids::{CustomerId, ProductId, PurchaseId},
     operator::{OperatorView, OperatorViews, SagaActed, SagaAction},
@@ -289,6 +290,26 @@ impl Clients {
             request,
         )
         .await
+    }
+
+    /// Changes a product's words, price or status.
+    pub async fn update_product(
+        &self,
+        product: ProductId,
+        request: &UpdateProduct,
+    ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
+        let path = ["products", &product.to_string(), "update"];
+        self.write(&self.product_admin, &path, request).await
+    }
+
+    /// Corrects the stock of a product.
+    pub async fn adjust_inventory(
+        &self,
+        product: ProductId,
+        request: &AdjustInventory,
+    ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
+        let path = ["products", &product.to_string(), "adjust"];
+        self.write(&self.product_admin, &path, request).await
     }
 
     async fn read<T: DeserializeOwned>(

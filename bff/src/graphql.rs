@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`query`], [`mutation`], [`subscription`] | the three roots |
 //! | [`product`], [`purchase`], [`order`], [`viewer`] | the objects |
+//! | [`assortment`] | what staff do with products and their stock |
 //! | [`operator`], [`dead_letter`] | what operators do with purchases and with parked messages |
 //! | [`reader`] | every read, batched, with the check of whose it is |
 //! | [`authorization`] | the guard and the directive that shows it |
@@ -14,6 +15,7 @@
 //!
 //! Ownership is checked in [`reader`] and nowhere else, so that every way to an object passes the check.
 
+mod assortment;
 mod authorization;
 mod dead_letter;
 mod failure;

@@ -4,7 +4,7 @@
 //! reason is gone.
 
 use contracts::{
-    http::{CreateProduct, ProductWritten, Refusal, Restock},
+    http::{AdjustInventory, CreateProduct, ProductWritten, Refusal, Restock, UpdateProduct},
     ids::{self, ProductId},
 };
 use mailbox::{
@@ -12,13 +12,17 @@ use mailbox::{
     request::{self, Claim},
 };
 use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
 
 use crate::{
-    domain::product::{self, Delivery, NewProduct},
+    domain::{
+        edit::{self, Correction, Edit},
+        level::Level,
+        product::{self, Delivery, NewProduct},
+    },
     handlers::product_changed,
-    store::products::{self, InsertError},
+    store::products::{self, InsertError, MovementKind, NewMovement},
 };
 
 /// Why a write was not carried out.
@@ -107,22 +111,124 @@ impl Desk {
         if let Some(repeated) = claim(&mut transaction, &scope, key, &(product, request)).await? {
             return Ok(repeated);
         }
-        let level = products::lock_level(&mut transaction, product)
+        let shelf = products::lock_shelf(&mut transaction, product)
             .await?
-            .ok_or_else(|| DeskError::refused(product::unknown_product()))?
+            .ok_or_else(|| DeskError::refused(product::unknown_product()))?;
+        let level = shelf
+            .level
             .restocked(delivery.quantity)
             .map_err(|error| DeskError::refused(product::too_many(error)))?;
-        let product = products::restock(&mut transaction, ids::fresh(), &delivery, &level).await?;
-        let event = level
-            .crossing()
-            .map(|_| product_changed(&self.codec, &product))
-            .transpose()?;
+        let movement = NewMovement {
+            id: ids::fresh(),
+            product,
+            kind: MovementKind::Restock,
+            delta: delivery.quantity,
+            reason: &delivery.reason,
+            actor: &delivery.actor,
+        };
+        let written = self.shelve(transaction, &scope, key, &movement, &level).await?;
+        tracing::info!(product.id = %delivery.product_id, quantity = delivery.quantity, "a product was restocked");
+        Ok(written)
+    }
+
+    /// Corrects the units on hand after a count; announces the product when its availability crosses.
+    ///
+    /// Cancellation before the commit leaves nothing behind; after it, the relay finds the event at its next poll.
+    ///
+    /// # Errors
+    /// [`DeskError::Refused`] with `REQUIRED`, `INVALID`, `NOT_FOUND`, `VERSION_CONFLICT`, `INSUFFICIENT_STOCK` (promised
+    /// units cannot be taken away) or `IDEMPOTENCY_KEY_REUSED`.
+    pub async fn adjust(
+        &self,
+        product: ProductId,
+        request: &AdjustInventory,
+    ) -> Result<ProductWritten, DeskError> {
+        let correction = Correction::parse(request).map_err(DeskError::Refused)?;
+        let (scope, key) = (format!("adjust:{}", request.actor), request.idempotency_key);
+        let mut transaction = self.pool.begin().await?;
+        if let Some(repeated) = claim(&mut transaction, &scope, key, &(product, request)).await? {
+            return Ok(repeated);
+        }
+        let shelf = products::lock_shelf(&mut transaction, product)
+            .await?
+            .ok_or_else(|| DeskError::refused(product::unknown_product()))?;
+        correction.check(shelf.version).map_err(DeskError::refused)?;
+        let level = shelf
+            .level
+            .adjusted(correction.delta)
+            .map_err(|error| DeskError::refused(edit::not_adjustable(error)))?;
+        let movement = NewMovement {
+            id: ids::fresh(),
+            product,
+            kind: MovementKind::Adjustment,
+            delta: correction.delta,
+            reason: &correction.reason,
+            actor: &correction.actor,
+        };
+        let written = self.shelve(transaction, &scope, key, &movement, &level).await?;
+        tracing::info!(product.id = %product, delta = correction.delta, "a stock was corrected");
+        Ok(written)
+    }
+
+    /// Changes a product's words, price or status, notes who did it, and announces it. What is so already stays untouched.
+    ///
+    /// Cancellation before the commit leaves nothing behind; after it, the relay finds the event at its next poll.
+    ///
+    /// # Errors
+    /// [`DeskError::Refused`] with `REQUIRED`, `INVALID`, `NOT_FOUND`, `VERSION_CONFLICT` or `IDEMPOTENCY_KEY_REUSED`.
+    pub async fn update(
+        &self,
+        product: ProductId,
+        request: &UpdateProduct,
+    ) -> Result<ProductWritten, DeskError> {
+        let edit = Edit::parse(request).map_err(DeskError::Refused)?;
+        let (scope, key) = (
+            format!("update-product:{}", request.actor),
+            request.idempotency_key,
+        );
+        let mut transaction = self.pool.begin().await?;
+        if let Some(repeated) = claim(&mut transaction, &scope, key, &(product, request)).await? {
+            return Ok(repeated);
+        }
+        let known = products::lock(&mut transaction, product)
+            .await?
+            .ok_or_else(|| DeskError::refused(product::unknown_product()))?;
+        let (product, event) = match edit.of(&known).map_err(DeskError::refused)? {
+            None => (known, None),
+            Some(changed) => {
+                let changed = products::edit(&mut transaction, ids::fresh(), &changed, &edit.actor).await?;
+                let event = product_changed(&self.codec, &changed)?;
+                (changed, Some(event))
+            }
+        };
         let written = ProductWritten { product };
         answer(&mut transaction, &scope, key, &written).await?;
         self.outbox.append(&mut transaction, event.as_slice()).await?;
         transaction.commit().await?;
         self.outbox.wake_relay();
-        tracing::info!(product.id = %delivery.product_id, quantity = delivery.quantity, "a product was restocked");
+        tracing::info!(product.id = %written.product.product_id, "a product was changed");
+        Ok(written)
+    }
+
+    /// Writes a movement with its answer and, when the availability crosses, its event; commits.
+    async fn shelve(
+        &self,
+        mut transaction: Transaction<'_, Postgres>,
+        scope: &str,
+        key: Uuid,
+        movement: &NewMovement<'_>,
+        level: &Level,
+    ) -> Result<ProductWritten, DeskError> {
+        let product = products::move_stock(&mut transaction, movement, level).await?;
+        let event = level
+            .crossing()
+            .map(|_| product_changed(&self.codec, &product))
+            .transpose()?;
+        let written = ProductWritten { product };
+        answer(&mut transaction, scope, key, &written).await?;
+        self.outbox.append(&mut transaction, event.as_slice()).await?;
+        transaction.commit().await?;
+        self.outbox.wake_relay();
         Ok(written)
     }
 }

@@ -13,7 +13,8 @@ use axum::{
 use chrono::{DateTime, Utc};
 use contracts::{
     http::{
-        CreateProduct, Inventory, MAX_IDS, MAX_PAGE, Movements, ProductWritten, Products, Refused, Restock,
+        AdjustInventory, CreateProduct, Inventory, MAX_IDS, MAX_PAGE, Movements, ProductWritten, Products,
+        Refused, Restock, UpdateProduct,
     },
     ids::ProductId,
 };
@@ -47,6 +48,8 @@ pub fn routes(pool: PgPool, desk: Desk) -> Router {
         .route("/products/{id}/movements", get(movements))
         .route("/products", post(create))
         .route("/products/{id}/restock", post(restock))
+        .route("/products/{id}/update", post(update))
+        .route("/products/{id}/adjust", post(adjust))
         .with_state(Parts { pool, desk })
 }
 
@@ -124,6 +127,30 @@ async fn restock(
     let Path(product) = product.map_err(|error| malformed(FORM, &error.body_text()))?;
     let Json(request) = request.map_err(|error| malformed(FORM, &error.body_text()))?;
     Ok(Json(parts.desk.restock(product, &request).await?))
+}
+
+async fn update(
+    State(parts): State<Parts>,
+    product: Result<Path<ProductId>, PathRejection>,
+    request: Result<Json<UpdateProduct>, JsonRejection>,
+) -> Result<Json<ProductWritten>, Failure> {
+    const FORM: &str = "POST /products/PRODUCT_ID/update with a JSON object of idempotency_key, actor, and what changes of \
+                        expected_version, name, description, price, status";
+    let Path(product) = product.map_err(|error| malformed(FORM, &error.body_text()))?;
+    let Json(request) = request.map_err(|error| malformed(FORM, &error.body_text()))?;
+    Ok(Json(parts.desk.update(product, &request).await?))
+}
+
+async fn adjust(
+    State(parts): State<Parts>,
+    product: Result<Path<ProductId>, PathRejection>,
+    request: Result<Json<AdjustInventory>, JsonRejection>,
+) -> Result<Json<ProductWritten>, Failure> {
+    const FORM: &str = "POST /products/PRODUCT_ID/adjust with a JSON object of idempotency_key, actor, delta, \
+                        expected_version, reason";
+    let Path(product) = product.map_err(|error| malformed(FORM, &error.body_text()))?;
+    let Json(request) = request.map_err(|error| malformed(FORM, &error.body_text()))?;
+    Ok(Json(parts.desk.adjust(product, &request).await?))
 }
 
 fn parse_time(micros: i64) -> Result<DateTime<Utc>, &'static str> {

@@ -20,7 +20,8 @@
 //!
 //! Invariants, stated as absences: no product is promised beyond its stock (I1; test
 //! `many_buyers_of_the_last_units_never_oversell`); no unit appears or vanishes without a movement (I2; test
-//! `what_came_in_is_what_is_there`); nothing is reserved in part (test `a_purchase_gets_all_of_its_lines_or_none`).
+//! `what_came_in_is_what_is_there`), and no correction takes promised ones (test
+//! `a_correction_that_cannot_be_leaves_nothing_behind`); nothing is reserved in part (test `a_purchase_gets_all_of_its_lines_or_none`).
 //!
 //! The seeded products are not announced: the catalogue reads the change feed when it starts.
 

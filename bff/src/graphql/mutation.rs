@@ -6,19 +6,19 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, InputObject, Object};
-use contracts::http::{CancelPurchase, CreateProduct, ProductWritten, Restock};
+use contracts::http::CancelPurchase;
 use mailbox::parked::settle::Action;
 use uuid::Uuid;
 
 use super::{
     RequestTrace,
+    assortment::{self, AdjustInventoryInput, CreateProductInput, RestockInput, UpdateProductInput},
     authorization::{Requires, auth},
     dead_letter::{self, DeadLettersInput},
     failure::Failure,
     ids,
     operator::{self, ResolvePurchaseInput, SagaActionInput},
     payload::{DeadLettersPayload, ProductPayload, PurchasePayload, SubmitPurchasePayload, user_errors},
-    product::ProductObject,
     purchase::PurchaseObject,
     reader::Reader,
     scalars::MoneyInput,
@@ -30,11 +30,10 @@ use crate::{
     domain::{
         Refusal,
         pricing::{ExpectedPrice, LineRequest, MAX_NOTE_CHARACTERS, PurchaseRequest},
-        product::Product,
         purchase::Purchase,
         words::UserErrorCode,
     },
-    store::{catalogue, submission::Submission},
+    store::submission::Submission,
     submit::{Submitted, submit},
 };
 
@@ -68,27 +67,6 @@ pub(crate) struct CancelPurchaseInput {
     idempotency_key: Uuid,
     purchase_id: ID,
     reason: Option<String>,
-}
-
-/// A new product.
-#[derive(Debug, InputObject)]
-pub(crate) struct CreateProductInput {
-    idempotency_key: Uuid,
-    sku: String,
-    name: String,
-    description: Option<String>,
-    price: MoneyInput,
-    #[graphql(default)]
-    initial_stock: i32,
-}
-
-/// More units of a product.
-#[derive(Debug, InputObject)]
-pub(crate) struct RestockInput {
-    idempotency_key: Uuid,
-    product_id: ID,
-    quantity: i32,
-    reason: String,
 }
 
 /// A purchase that was submitted before, as it is now; none while nobody can say, when it is told as it was submitted.
@@ -225,24 +203,17 @@ impl Mutation {
         ctx: &Context<'_>,
         input: CreateProductInput,
     ) -> Result<Option<ProductPayload>, Failure> {
-        let currency = input.price.currency.0;
-        let app = ctx.data_unchecked::<Arc<App>>();
-        let price_minor = match app.shop.price(input.price.amount.0, currency) {
-            Ok(minor) => minor,
-            Err(refusal) => return written(ctx, Ok(Err(vec![refusal]))).await,
-        };
-        let request = CreateProduct {
-            idempotency_key: input.idempotency_key,
-            actor: signed_in(ctx)?.subject.0.clone(),
-            sku: input.sku,
-            name: input.name,
-            description: input.description,
-            price_minor,
-            currency,
-            initial_stock: input.initial_stock,
-        };
-        let answer = app.clients.create_product(&request).await;
-        written(ctx, answer).await
+        assortment::create(ctx, input).await.map(Some)
+    }
+
+    /// Changes a product's words, price or status. What is left out stays as it is.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn update_product(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateProductInput,
+    ) -> Result<Option<ProductPayload>, Failure> {
+        assortment::update(ctx, input).await.map(Some)
     }
 
     /// Adds units to a product's stock.
@@ -252,21 +223,17 @@ impl Mutation {
         ctx: &Context<'_>,
         input: RestockInput,
     ) -> Result<Option<ProductPayload>, Failure> {
-        let Some(product) = ids::as_product(&input.product_id) else {
-            return written(ctx, Ok(Err(vec![not_an_id("product", "productId")]))).await;
-        };
-        let request = Restock {
-            idempotency_key: input.idempotency_key,
-            actor: signed_in(ctx)?.subject.0.clone(),
-            quantity: input.quantity,
-            reason: input.reason,
-        };
-        let answer = ctx
-            .data_unchecked::<Arc<App>>()
-            .clients
-            .restock(product, &request)
-            .await;
-        written(ctx, answer).await
+        assortment::restock(ctx, input).await.map(Some)
+    }
+
+    /// Corrects a product's stock after a count. Units that are promised to purchases cannot be taken away.
+    #[graphql(guard = "Requires(Role::Admin)", directive = auth::apply(Role::Admin))]
+    async fn adjust_inventory(
+        &self,
+        ctx: &Context<'_>,
+        input: AdjustInventoryInput,
+    ) -> Result<Option<ProductPayload>, Failure> {
+        assortment::adjust(ctx, input).await.map(Some)
     }
 }
 
@@ -342,30 +309,6 @@ async fn cancel(
             .transpose()?,
     };
     Ok(Ok((purchase, cancelled.effects)))
-}
-
-/// The answer to a change of a product, which goes into the catalogue at once, so that who made it also reads it.
-async fn written(
-    ctx: &Context<'_>,
-    answer: Result<Result<ProductWritten, Vec<Refusal>>, ServiceError>,
-) -> Result<Option<ProductPayload>, Failure> {
-    let refusals = match answer {
-        Ok(Ok(written)) => {
-            let product = Product::try_from(written.product)?;
-            let mut connection = ctx.data_unchecked::<Arc<App>>().pool.acquire().await?;
-            catalogue::keep_newer(&mut connection, std::slice::from_ref(&product)).await?;
-            return Ok(Some(ProductPayload {
-                product: Some(ProductObject(product)),
-                user_errors: Vec::new(),
-            }));
-        }
-        Ok(Err(refusals)) => refusals,
-        Err(error) => vec![unreachable_or_broken(error)?],
-    };
-    Ok(Some(ProductPayload {
-        product: None,
-        user_errors: user_errors(refusals),
-    }))
 }
 
 pub(super) fn signed_in<'a>(ctx: &Context<'a>) -> Result<&'a Identity, Failure> {

@@ -122,12 +122,12 @@ pub(crate) async fn by_ids(
         .collect()
 }
 
-/// The product with this stock keeping unit; the newest, should a change of two have arrived by half.
+/// The product with this stock keeping unit, in any case; the newest, should a change of two have arrived by half.
 pub(crate) async fn by_sku(pool: &PgPool, sku: &str) -> Result<Option<Product>, sqlx::Error> {
     let row = sqlx::query_as!(
         Row,
         "select product_id, sku, name, description, price_minor, currency, status, availability, version, updated_at
-         from catalogue_product where sku = $1 order by updated_at desc limit 1",
+         from catalogue_product where lower(sku) = lower($1) order by updated_at desc limit 1",
         sku
     )
     .fetch_optional(pool)

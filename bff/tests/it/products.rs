@@ -12,6 +12,11 @@ const CREATE: &str = "mutation ($input: CreateProductInput!) { createProduct(inp
 const RESTOCK: &str = "mutation ($input: RestockInput!) { restockProduct(input: $input) {
     product { availability version } userErrors { code retryable } } }";
 
+const UPDATE: &str = "mutation ($input: UpdateProductInput!) { updateProduct(input: $input) {
+    product { name description status version } userErrors { code field retryable } } }";
+const ADJUST: &str = "mutation ($input: AdjustInventoryInput!) { adjustInventory(input: $input) {
+    product { availability } userErrors { code field retryable } } }";
+
 fn lamp_input(amount: &str) -> Value {
     let price = json!({ "amount": amount, "currency": "EUR" });
     json!({ "idempotencyKey": fresh(), "sku": "LAMP", "name": "The LAMP", "price": price, "initialStock": 5 })
@@ -106,6 +111,116 @@ async fn a_restock_passes_on_what_product_admin_says() {
         away["userErrors"],
         json!([{ "code": "TEMPORARILY_UNAVAILABLE", "retryable": true }])
     );
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_change_names_only_what_changes() {
+    let lamp = product("LAMP", 100);
+    let edge = Edge::selling(std::slice::from_ref(&lamp)).await;
+    let admin = edge.around.issuer.token("ada", &["admin"]);
+    let server = &edge.around.product_admin;
+    let at = format!("/products/{}/update", lamp.product_id);
+    let mut changed = lamp.clone();
+    changed.description = None;
+    changed.status = "ARCHIVED".to_owned();
+    changed.version = 2;
+    let key = fresh();
+    // All of it: what is left out is none, and a null description is an empty one.
+    Mock::given(method("POST"))
+        .and(path(at.as_str()))
+        .and(wiremock::matchers::body_json(json!({
+            "idempotency_key": key, "actor": "ada", "expected_version": 1, "name": null, "description": "",
+            "price": null, "status": "ARCHIVED",
+        })))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "product": changed })))
+        .mount(server)
+        .await;
+    let input = |fields: Value| {
+        let mut input = json!({ "idempotencyKey": key, "productId": product_id(&lamp) });
+        input
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        json!({ "input": input })
+    };
+    let archive = input(json!({ "expectedVersion": 1, "description": null, "status": "ARCHIVED" }));
+    let done = edge.ask(Some(&admin), UPDATE, archive.clone()).await;
+    assert_eq!(
+        done["data"]["updateProduct"]["product"],
+        json!({ "name": "The LAMP", "description": null, "status": "ARCHIVED", "version": 2 }),
+        "{done}"
+    );
+    let gone = edge
+        .ask(None, "{ product(sku: \"lamp\") { name } }", json!({}))
+        .await;
+    assert_eq!(gone["data"]["product"], Value::Null, "read at once");
+    let still = edge
+        .ask(Some(&admin), "{ product(sku: \"lamp\") { name } }", json!({}))
+        .await;
+    assert_eq!(still["data"]["product"]["name"], "The LAMP", "in any case");
+
+    let dollars = input(json!({ "price": { "amount": "1.00", "currency": "USD" } }));
+    let refused = edge.ask(Some(&admin), UPDATE, dollars).await;
+    assert_eq!(
+        refused["data"]["updateProduct"]["userErrors"],
+        json!([{ "code": "CURRENCY_MISMATCH", "field": ["price", "currency"], "retryable": false }])
+    );
+    let token = edge.around.issuer.token("olga", &["operator"]);
+    let denied = edge.ask(Some(&token), UPDATE, archive.clone()).await;
+    assert_eq!(code(&denied), "FORBIDDEN");
+    down(server).await;
+    let away = edge.ask(Some(&admin), UPDATE, archive).await;
+    assert_eq!(
+        away["data"]["updateProduct"]["userErrors"],
+        json!([{ "code": "TEMPORARILY_UNAVAILABLE", "field": null, "retryable": true }])
+    );
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_correction_passes_on_what_product_admin_says() {
+    let lamp = product("LAMP", 100);
+    let edge = Edge::selling(std::slice::from_ref(&lamp)).await;
+    let admin = edge.around.issuer.token("ada", &["admin"]);
+    let server = &edge.around.product_admin;
+    let at = format!("/products/{}/adjust", lamp.product_id);
+    let mut empty = lamp.clone();
+    empty.availability = "OUT_OF_STOCK".to_owned();
+    empty.version = 2;
+    Mock::given(method("POST"))
+        .and(path(at.as_str()))
+        .and(body_partial_json(
+            json!({ "actor": "ada", "delta": -5, "expected_version": 4, "reason": "counted" }),
+        ))
+        .respond_with(ResponseTemplate::new(200).set_body_json(json!({ "product": empty })))
+        .up_to_n_times(1)
+        .mount(server)
+        .await;
+    let conflict = json!({ "errors": [{ "code": "VERSION_CONFLICT", "message": "Look again.", "field": ["expectedVersion"], "retryable": false }] });
+    Mock::given(method("POST"))
+        .and(path(at.as_str()))
+        .respond_with(ResponseTemplate::new(422).set_body_json(conflict))
+        .mount(server)
+        .await;
+    let input = |id: &str| json!({ "input": { "idempotencyKey": fresh(), "productId": id, "delta": -5, "expectedVersion": 4, "reason": "counted" } });
+    let payload = async |id: &str| {
+        let answer = edge.ask(Some(&admin), ADJUST, input(id)).await;
+        answer["data"]["adjustInventory"].clone()
+    };
+    let done = payload(&product_id(&lamp)).await;
+    assert_eq!(done["product"], json!({ "availability": "OUT_OF_STOCK" }));
+    assert_eq!(
+        payload(&product_id(&lamp)).await["userErrors"],
+        json!([{ "code": "VERSION_CONFLICT", "field": ["expectedVersion"], "retryable": false }])
+    );
+    assert_eq!(payload("nonsense").await["userErrors"][0]["code"], "INVALID");
+    let customer = edge.customer("anna");
+    let denied = edge.ask(Some(&customer), ADJUST, input(&product_id(&lamp))).await;
+    assert_eq!(code(&denied), "FORBIDDEN");
+    down(server).await;
+    let away = payload(&product_id(&lamp)).await;
+    assert_eq!(away["userErrors"][0]["code"], "TEMPORARILY_UNAVAILABLE");
     edge.stop().await;
 }
 

@@ -57,6 +57,14 @@ async fn whatever_shows_a_guard_has_one() {
             "Mutation.restockProduct",
             "mutation { restockProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", quantity: 1, reason: \"r\" }) { product { id } } }",
         ),
+        (
+            "Mutation.updateProduct",
+            "mutation { updateProduct(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", name: \"n\" }) { product { id } } }",
+        ),
+        (
+            "Mutation.adjustInventory",
+            "mutation { adjustInventory(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", delta: 1, expectedVersion: 1, reason: \"r\" }) { product { id } } }",
+        ),
         ("Query.deadLetters", "{ deadLetters { nodes { id } } }"),
         (
             "Mutation.retrySaga",

@@ -11,12 +11,15 @@
 //! | purchase-manager | `GET /purchases/ended?since=MICROS&after=ID&limit=N` | [`Purchases`] that have ended, with `updated_at >= since`, by time and id |
 //! | bff, on its internal address | `POST /contacts` with [`ContactsWanted`] | [`Contacts`]; unknown customers are absent |
 //! | orders | `GET /orders?purchases=a,b` | [`Orders`] |
+//! | orders | `GET /orders?customer=S&before=ORDER_ID&limit=N` | [`Orders`], newest first |
 //! | payments | `GET /payments?purchases=a,b` | [`Payments`] |
 //! | product-admin | `GET /products/changes?since=MICROS&after=ID&limit=N` | [`Products`] with `updated_at >= since`, by time and id |
 //! | product-admin | `GET /inventory?products=a,b` | [`Inventory`] |
 //! | product-admin | `GET /products/{id}/movements?before=ID&limit=N` | [`Movements`], newest first |
 //! | product-admin | `POST /products` with [`CreateProduct`] | [`ProductWritten`] or 422 [`Refused`] |
 //! | product-admin | `POST /products/{id}/restock` with [`Restock`] | [`ProductWritten`] or 422 [`Refused`] |
+//! | product-admin | `POST /products/{id}/update` with [`UpdateProduct`] | [`ProductWritten`] or 422 [`Refused`] |
+//! | product-admin | `POST /products/{id}/adjust` with [`AdjustInventory`] | [`ProductWritten`] or 422 [`Refused`] |
 //!
 //! Any other status is a fault: 400 a malformed request (text), 503 a part that is away.
 
@@ -25,7 +28,7 @@ use uuid::Uuid;
 
 use crate::{
     ids::{CustomerId, OrderId, PaymentId, ProductId, PurchaseId},
-    money::Currency,
+    money::{Currency, Money},
     product_admin::ProductChanged,
     purchase_manager::PurchaseUpdated,
 };
@@ -194,6 +197,35 @@ pub struct Restock {
     /// Subject of the token of who does it.
     pub actor: String,
     pub quantity: i32,
+    pub reason: String,
+}
+
+/// Other words, another price or another status for a product. What is none stays as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UpdateProduct {
+    pub idempotency_key: Uuid,
+    /// Subject of the token of who does it.
+    pub actor: String,
+    /// The product's `version` that was looked at; another one is refused with `VERSION_CONFLICT`.
+    pub expected_version: Option<i32>,
+    pub name: Option<String>,
+    /// An empty one takes the description away.
+    pub description: Option<String>,
+    pub price: Option<Money>,
+    /// `DRAFT`, `ACTIVE` or `ARCHIVED`.
+    pub status: Option<String>,
+}
+
+/// A correction of the stock on hand: what was counted is not what the books say.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AdjustInventory {
+    pub idempotency_key: Uuid,
+    /// Subject of the token of who does it.
+    pub actor: String,
+    /// Units to add, or below zero to take away; not zero.
+    pub delta: i32,
+    /// The stock's `version` that was looked at; another one is refused with `VERSION_CONFLICT`.
+    pub expected_version: i32,
     pub reason: String,
 }
 

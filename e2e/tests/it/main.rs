@@ -4,6 +4,7 @@
 
 mod contention;
 mod edge;
+mod inventory;
 mod notifications;
 mod outages;
 mod outcomes;

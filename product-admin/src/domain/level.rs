@@ -74,6 +74,18 @@ pub enum ProductStatus {
     Archived,
 }
 
+impl ProductStatus {
+    /// The word in tables and messages.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "DRAFT",
+            Self::Active => "ACTIVE",
+            Self::Archived => "ARCHIVED",
+        }
+    }
+}
+
 impl std::str::FromStr for ProductStatus {
     type Err = UnknownWord;
 
@@ -101,6 +113,22 @@ pub struct Level {
     pub reserved: i32,
     /// The availability that the catalogue was told last.
     pub announced: Availability,
+}
+
+/// Why the units on hand cannot be corrected so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdjustable {
+    /// More than 32 bits hold.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+    /// What is taken away is promised to purchases, or is not there at all.
+    #[error(
+        "At most {available} units can be taken away: the others are promised to purchases or are not there."
+    )]
+    TooFew {
+        /// Units that nobody has reserved.
+        available: i32,
+    },
 }
 
 /// More units than a product can hold.
@@ -138,6 +166,26 @@ impl Level {
         }
     }
 
+    /// The level after a count found `delta` units more, or below zero fewer, than the books say.
+    ///
+    /// # Errors
+    /// [`NotAdjustable`] when promised units would be missing (invariant I1), or the units would not fit 32 bits.
+    pub fn adjusted(self, delta: i32) -> Result<Self, NotAdjustable> {
+        if delta >= 0 {
+            return Ok(self.restocked(delta)?);
+        }
+        // `delta` is below zero and `available` is not, so that the sum stays within 32 bits.
+        if self.available() + delta < 0 {
+            return Err(NotAdjustable::TooFew {
+                available: self.available(),
+            });
+        }
+        Ok(Self {
+            on_hand: self.on_hand + delta,
+            ..self
+        })
+    }
+
     /// Units that a purchase could have: none of a product that is not for sale.
     #[must_use]
     pub fn sellable(&self) -> i32 {
@@ -162,6 +210,27 @@ mod tests {
         };
         assert_eq!(level.restocked(2).unwrap().on_hand, i32::MAX);
         assert_eq!(level.restocked(3), Err(TooMany { room: 2 }));
+    }
+
+    #[test]
+    fn a_correction_leaves_what_is_promised() {
+        let level = Level {
+            status: ProductStatus::Active,
+            on_hand: 10,
+            reserved: 4,
+            announced: Availability::InStock,
+        };
+        assert_eq!(level.adjusted(-6).unwrap().on_hand, 4);
+        assert_eq!(level.adjusted(-7), Err(NotAdjustable::TooFew { available: 6 }));
+        assert_eq!(
+            level.adjusted(i32::MIN),
+            Err(NotAdjustable::TooFew { available: 6 })
+        );
+        assert_eq!(level.adjusted(5).unwrap().on_hand, 15);
+        assert_eq!(
+            level.adjusted(i32::MAX),
+            Err(NotAdjustable::TooMany(TooMany { room: i32::MAX - 10 }))
+        );
     }
 
     #[test]

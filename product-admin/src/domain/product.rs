@@ -59,20 +59,8 @@ impl NewProduct {
         let description = request
             .description
             .as_deref()
-            .map(str::trim)
-            .filter(|text| !text.is_empty());
-        if let Some(text) = description {
-            check_text(
-                "description",
-                text,
-                MAX_DESCRIPTION,
-                |c| matches!(c, '\n' | '\r' | '\t'),
-                &mut refusals,
-            );
-        }
-        if request.price_minor < 1 {
-            refusals.push(invalid(&["price", "amount"], "The price must be above zero."));
-        }
+            .and_then(|text| paragraph("description", text, MAX_DESCRIPTION, &mut refusals));
+        check_price(request.price_minor, &mut refusals);
         if request.initial_stock < 0 {
             refusals.push(invalid(
                 &["initialStock"],
@@ -86,7 +74,7 @@ impl NewProduct {
         Ok(Self {
             sku,
             name,
-            description: description.map(str::to_owned),
+            description,
             price_minor: request.price_minor,
             currency: request.currency,
             initial_stock: request.initial_stock,
@@ -150,8 +138,23 @@ pub fn key_reused() -> Refusal {
     )
 }
 
+/// A text of several lines, trimmed; none when nothing is left.
+pub(super) fn paragraph(field: &str, text: &str, most: usize, refusals: &mut Vec<Refusal>) -> Option<String> {
+    let text = text.trim();
+    let of_lines = |c| matches!(c, '\n' | '\r' | '\t');
+    check_text(field, text, most, of_lines, refusals);
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Refuses a price that is none.
+pub(super) fn check_price(minor: i64, refusals: &mut Vec<Refusal>) {
+    if minor < 1 {
+        refusals.push(invalid(&["price", "amount"], "The price must be above zero."));
+    }
+}
+
 /// A required text of one line, trimmed.
-fn line(field: &str, text: &str, most: usize, refusals: &mut Vec<Refusal>) -> String {
+pub(super) fn line(field: &str, text: &str, most: usize, refusals: &mut Vec<Refusal>) -> String {
     let text = text.trim();
     if text.is_empty() {
         refusals.push(refusal(
@@ -182,11 +185,11 @@ fn check_text(field: &str, text: &str, most: usize, allowed: fn(char) -> bool, r
     }
 }
 
-fn invalid(field: &[&str], message: impl Into<String>) -> Refusal {
+pub(super) fn invalid(field: &[&str], message: impl Into<String>) -> Refusal {
     refusal("INVALID", field, message)
 }
 
-fn refusal(code: &str, field: &[&str], message: impl Into<String>) -> Refusal {
+pub(super) fn refusal(code: &str, field: &[&str], message: impl Into<String>) -> Refusal {
     Refusal {
         code: code.to_owned(),
         message: message.into(),

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{ProductRow, unreadable};
 use crate::domain::{
     level::{Availability, Level},
-    product::{Delivery, NewProduct},
+    product::NewProduct,
 };
 
 /// Why a product could not be entered.
@@ -140,52 +140,97 @@ pub async fn insert(
     .await;
     match row {
         Ok(row) => Ok(row.document()?),
-        Err(error) if broken_constraint(&error) == Some("product_sku_key") => Err(InsertError::DuplicateSku),
+        Err(error) if broken_constraint(&error) == Some("product_sku_any_case") => {
+            Err(InsertError::DuplicateSku)
+        }
         Err(error) => Err(InsertError::Database(error)),
     }
+}
+
+/// A locked product's level, and its version: of what stands on the shelf.
+#[derive(Debug, Clone, Copy)]
+pub struct Shelf {
+    /// What is there.
+    pub level: Level,
+    /// Grows when the units on hand change.
+    pub version: i32,
 }
 
 /// Locks a product and reads its level; `None` when there is no such product.
 ///
 /// # Errors
 /// The database's errors.
-pub async fn lock_level(
+pub async fn lock_shelf(
     connection: &mut PgConnection,
     product: ProductId,
-) -> Result<Option<Level>, sqlx::Error> {
+) -> Result<Option<Shelf>, sqlx::Error> {
     let row = sqlx::query!(
-        "select status, on_hand, reserved, availability from product where id = $1 for update",
+        "select status, on_hand, reserved, availability, stock_version from product where id = $1 for update",
         product.0
     )
     .fetch_optional(connection)
     .await?;
     let Some(row) = row else { return Ok(None) };
-    Ok(Some(Level {
+    let level = Level {
         status: row.status.parse().map_err(unreadable)?,
         on_hand: row.on_hand,
         reserved: row.reserved,
         announced: row.availability.parse().map_err(unreadable)?,
+    };
+    Ok(Some(Shelf {
+        level,
+        version: row.stock_version,
     }))
 }
 
-/// Writes the level of a locked product after a delivery, with its movement, and returns the product as it is now.
+/// Why units came or went.
+#[derive(Debug, Clone, Copy)]
+pub enum MovementKind {
+    /// They were delivered.
+    Restock,
+    /// A count found another number than the books.
+    Adjustment,
+}
+
+/// A change of the units on hand, as the books keep it.
+#[derive(Debug)]
+pub struct NewMovement<'a> {
+    /// Version 7: later ones are greater.
+    pub id: Uuid,
+    /// Of which product.
+    pub product: ProductId,
+    /// Why.
+    pub kind: MovementKind,
+    /// Units, below zero when they went.
+    pub delta: i32,
+    /// In somebody's words.
+    pub reason: &'a str,
+    /// Who says so.
+    pub actor: &'a str,
+}
+
+/// Writes the level of a locked product after a movement, with the movement, and returns the product as it is now.
 ///
 /// # Errors
 /// The database's errors.
-pub async fn restock(
+pub async fn move_stock(
     connection: &mut PgConnection,
-    movement_id: Uuid,
-    delivery: &Delivery,
+    movement: &NewMovement<'_>,
     level: &Level,
 ) -> Result<ProductChanged, sqlx::Error> {
+    let kind = match movement.kind {
+        MovementKind::Restock => "restock",
+        MovementKind::Adjustment => "adjustment",
+    };
     sqlx::query!(
         "insert into stock_movement (id, product_id, kind, delta, reason, actor)
-         values ($1, $2, 'restock', $3, $4, $5)",
-        movement_id,
-        delivery.product_id.0,
-        delivery.quantity,
-        delivery.reason,
-        delivery.actor
+         values ($1, $2, $3, $4, $5, $6)",
+        movement.id,
+        movement.product.0,
+        kind,
+        movement.delta,
+        movement.reason,
+        movement.actor
     )
     .execute(&mut *connection)
     .await?;
@@ -200,11 +245,74 @@ pub async fn restock(
              stock_updated_at = greatest(stock_updated_at, now())
          where id = $1
          returning id, sku, name, description, price_minor, currency, status, availability, version, updated_at",
-        delivery.product_id.0,
+        movement.product.0,
         level.on_hand,
         Availability::of(level.available()).as_str()
     )
     .fetch_one(connection)
+    .await?;
+    row.document()
+}
+
+/// Locks a product and reads it as the catalogue shows it; `None` when there is no such product.
+///
+/// # Errors
+/// The database's errors.
+pub async fn lock(
+    connection: &mut PgConnection,
+    product: ProductId,
+) -> Result<Option<ProductChanged>, sqlx::Error> {
+    let row = sqlx::query_as!(
+        ProductRow,
+        "select id, sku, name, description, price_minor, currency, status, availability, version, updated_at
+         from product where id = $1 for update",
+        product.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    row.map(ProductRow::document).transpose()
+}
+
+/// Writes what staff changed of a locked product, notes who did it, and returns the product as it is now.
+///
+/// # Errors
+/// The database's errors.
+pub async fn edit(
+    connection: &mut PgConnection,
+    edit_id: Uuid,
+    product: &ProductChanged,
+    actor: &str,
+) -> Result<ProductChanged, sqlx::Error> {
+    let row = sqlx::query_as!(
+        ProductRow,
+        "update product
+         set name = $2, description = $3, price_minor = $4, currency = $5, status = $6,
+             version = version + 1, updated_at = greatest(updated_at, now())
+         where id = $1
+         returning id, sku, name, description, price_minor, currency, status, availability, version, updated_at",
+        product.product_id.0,
+        product.name,
+        product.description,
+        product.price_minor,
+        product.currency.as_str(),
+        product.status
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    sqlx::query!(
+        "insert into product_edit (id, product_id, version, name, description, price_minor, currency, status, actor)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        edit_id,
+        row.id,
+        row.version,
+        row.name,
+        row.description,
+        row.price_minor,
+        row.currency,
+        row.status,
+        actor
+    )
+    .execute(connection)
     .await?;
     row.document()
 }

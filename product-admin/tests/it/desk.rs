@@ -2,9 +2,9 @@
 //! desk itself on a seeded database, also from many tasks at once.
 
 use contracts::{
-    http::{CreateProduct, Refusal, Restock},
+    http::{AdjustInventory, CreateProduct, Refusal, Restock, UpdateProduct},
     ids,
-    money::Currency,
+    money::{Currency, Money},
 };
 use product_admin::desk::DeskError;
 use uuid::Uuid;
@@ -198,6 +198,219 @@ async fn a_restock_that_cannot_be_leaves_nothing_behind() {
     }
     assert_eq!(bench.traces().await, (0, 0));
     assert_eq!(bench.level(seeded(ROPE)).await, (500, 0));
+}
+
+fn correction(delta: i32, expected_version: i32) -> AdjustInventory {
+    AdjustInventory {
+        idempotency_key: ids::fresh(),
+        actor: "anna".to_owned(),
+        delta,
+        expected_version,
+        reason: "Counted on Monday".to_owned(),
+    }
+}
+
+fn changes() -> UpdateProduct {
+    UpdateProduct {
+        idempotency_key: ids::fresh(),
+        actor: "anna".to_owned(),
+        expected_version: None,
+        name: None,
+        description: None,
+        price: None,
+        status: None,
+    }
+}
+
+#[tokio::test]
+async fn a_sku_is_taken_in_any_case() {
+    let bench = Bench::new().await;
+    let request = tent("rope-60-95", 0);
+    assert_eq!(
+        refused(bench.desk.create(&request).await),
+        refusal("DUPLICATE_SKU", "sku")
+    );
+    assert!(bench.desk.create(&tent("Bivi", 1)).await.is_ok());
+    assert_eq!(
+        refused(bench.desk.create(&tent("BIVI", 1)).await),
+        refusal("DUPLICATE_SKU", "sku")
+    );
+}
+
+#[tokio::test]
+async fn a_correction_is_carried_out_once_per_key_and_kept_with_its_reason() {
+    let bench = Bench::new().await;
+    let request = correction(-3, 1);
+    let first = bench.desk.adjust(seeded(ROPE), &request).await.unwrap();
+    let again = bench.desk.adjust(seeded(ROPE), &request).await.unwrap();
+    assert_eq!(first.product, again.product);
+    assert_eq!(bench.level(seeded(ROPE)).await, (497, 0));
+    let (kind, delta, reason, actor): (String, i32, String, String) =
+        sqlx::query_as("select kind, delta, reason, actor from stock_movement")
+            .fetch_one(&bench.pool)
+            .await
+            .unwrap();
+    assert_eq!(
+        (kind.as_str(), delta, reason.as_str(), actor.as_str()),
+        ("adjustment", -3, "Counted on Monday", "anna")
+    );
+    let reused = refusal("IDEMPOTENCY_KEY_REUSED", "idempotencyKey");
+    let other = AdjustInventory {
+        delta: -4,
+        ..request.clone()
+    };
+    assert_eq!(refused(bench.desk.adjust(seeded(ROPE), &other).await), reused);
+    assert_eq!(refused(bench.desk.adjust(seeded(FLEECE), &request).await), reused);
+    bench.desk.adjust(seeded(ROPE), &correction(3, 2)).await.unwrap();
+    assert_eq!(bench.level(seeded(ROPE)).await, (500, 0));
+    bench.audit().await;
+}
+
+#[tokio::test]
+async fn a_correction_that_cannot_be_leaves_nothing_behind() {
+    let bench = Bench::new().await;
+    let reserve = bench.reserve(purchase(1), &[(seeded(FLEECE), 8)]).await;
+    bench.handle_until_done(&[reserve]).await;
+    let before = bench.traces().await;
+    let all = [
+        (
+            seeded(FLEECE),
+            correction(-3, 1),
+            refusal("INSUFFICIENT_STOCK", "delta"),
+        ),
+        (
+            seeded(FLEECE),
+            correction(-2, 7),
+            refusal("VERSION_CONFLICT", "expectedVersion"),
+        ),
+        (seeded(FLEECE), correction(0, 1), refusal("INVALID", "delta")),
+        (
+            seeded(FLEECE),
+            correction(i32::MAX, 1),
+            refusal("INVALID", "delta"),
+        ),
+        (
+            ProductId(Uuid::nil()),
+            correction(1, 1),
+            refusal("NOT_FOUND", "productId"),
+        ),
+    ];
+    for (product, request, expected) in all {
+        assert_eq!(refused(bench.desk.adjust(product, &request).await), expected);
+    }
+    assert_eq!(bench.traces().await, before);
+    let sold_out = bench
+        .desk
+        .adjust(seeded(FLEECE), &correction(-2, 1))
+        .await
+        .unwrap();
+    assert_eq!(sold_out.product.availability, "OUT_OF_STOCK");
+    assert_eq!(
+        bench.traces().await,
+        (before.0 + 1, before.1 + 1),
+        "it is announced"
+    );
+    bench.audit().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_corrections_of_one_count_one_is_made() {
+    let bench = Bench::new().await;
+    let requests: Vec<_> = (1..=10).map(|delta| correction(delta, 1)).collect();
+    let all = requests
+        .iter()
+        .map(|request| bench.desk.adjust(seeded(ROPE), request));
+    let all = futures::future::join_all(all).await;
+    let (made, late): (Vec<_>, Vec<_>) = all.into_iter().partition(Result::is_ok);
+    assert_eq!((made.len(), late.len()), (1, 9));
+    for one in late {
+        assert_eq!(refused(one), refusal("VERSION_CONFLICT", "expectedVersion"));
+    }
+    bench.audit().await;
+}
+
+#[tokio::test]
+async fn a_change_is_made_once_per_key_announced_and_noted() {
+    let bench = Bench::new().await;
+    let request = UpdateProduct {
+        expected_version: Some(1),
+        name: Some("Rope, tested".to_owned()),
+        price: Some(Money::new(17_500, Currency::EUR)),
+        status: Some("ARCHIVED".to_owned()),
+        ..changes()
+    };
+    let product = bench.desk.update(seeded(ROPE), &request).await.unwrap().product;
+    assert_eq!(
+        (
+            product.name.as_str(),
+            product.price_minor,
+            product.status.as_str(),
+            product.version
+        ),
+        ("Rope, tested", 17_500, "ARCHIVED", 2)
+    );
+    assert!(product.description.is_some(), "what is not named stays");
+    assert_eq!(
+        bench.desk.update(seeded(ROPE), &request).await.unwrap().product,
+        product
+    );
+    assert_eq!(bench.traces().await, (1, 1));
+    let (actor, version): (String, i32) = sqlx::query_as("select actor, version from product_edit")
+        .fetch_one(&bench.pool)
+        .await
+        .unwrap();
+    assert_eq!((actor.as_str(), version), ("anna", 2));
+
+    let same = UpdateProduct {
+        status: Some("ARCHIVED".to_owned()),
+        ..changes()
+    };
+    let same = bench.desk.update(seeded(ROPE), &same).await.unwrap().product;
+    assert_eq!(same.version, 2, "nothing changes, nothing is announced");
+    assert_eq!(bench.number("select count(*) from product_edit").await, 1);
+
+    let reserve = bench.reserve(purchase(1), &[(seeded(ROPE), 1)]).await;
+    bench.handle_until_done(&[reserve]).await;
+    assert_eq!(
+        bench.level(seeded(ROPE)).await.1,
+        0,
+        "nothing of it is sold any more"
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_leaves_nothing_behind() {
+    let bench = Bench::new().await;
+    let named = |expected_version| UpdateProduct {
+        expected_version,
+        name: Some("Other".to_owned()),
+        ..changes()
+    };
+    let all = [
+        (
+            seeded(ROPE),
+            named(Some(7)),
+            refusal("VERSION_CONFLICT", "expectedVersion"),
+        ),
+        (
+            ProductId(Uuid::nil()),
+            named(None),
+            refusal("NOT_FOUND", "productId"),
+        ),
+        (
+            seeded(ROPE),
+            UpdateProduct {
+                price: Some(Money::new(0, Currency::EUR)),
+                ..changes()
+            },
+            refusal("INVALID", "price.amount"),
+        ),
+    ];
+    for (product, request, expected) in all {
+        assert_eq!(refused(bench.desk.update(product, &request).await), expected);
+    }
+    assert_eq!(bench.traces().await, (0, 0));
+    assert_eq!(bench.number("select count(*) from product_edit").await, 0);
 }
 
 /// Deliveries and buyers at work together: every unit is accounted for.

@@ -129,6 +129,32 @@ async fn a_refusal_is_answered_422_with_its_reasons() {
 }
 
 #[tokio::test]
+async fn a_product_is_changed_and_its_stock_corrected_by_their_routes() {
+    let bench = Bench::new().await;
+    let path = format!("/products/{}", seeded(ROPE));
+    let who = json!({ "idempotency_key": uuid::Uuid::from_u128(1), "actor": "anna" });
+    let with = |fields: Value| {
+        let mut body = who.clone();
+        body.as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        body
+    };
+    let change = with(json!({ "name": "Rope, tested", "price": { "minor": 17_500, "currency": "EUR" } }));
+    let (status, body) = bench.post(&format!("{path}/update"), &change).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let written: ProductWritten = serde_json::from_str(&body).unwrap();
+    assert_eq!(
+        (written.product.name.as_str(), written.product.price_minor),
+        ("Rope, tested", 17_500)
+    );
+    let counted = with(json!({ "delta": -1, "expected_version": 1, "reason": "Counted" }));
+    let (status, body) = bench.post(&format!("{path}/adjust"), &counted).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    assert_eq!(bench.level(seeded(ROPE)).await, (499, 0));
+}
+
+#[tokio::test]
 async fn a_malformed_request_learns_what_to_send() {
     let bench = Bench::new().await;
     let many = vec![seeded(ROPE).to_string(); 201].join(",");
@@ -152,6 +178,8 @@ async fn a_malformed_request_learns_what_to_send() {
     for (path, body) in [
         ("/products/7/restock".to_owned(), restock(1, 1)),
         (format!("/products/{}/restock", seeded(ROPE)), restock(1, 1 << 40)),
+        (format!("/products/{}/adjust", seeded(ROPE)), restock(1, 1)),
+        ("/products/7/update".to_owned(), json!({})),
         ("/products".to_owned(), json!({})),
     ] {
         let (status, answer) = bench.post(&path, &body).await;

@@ -286,10 +286,11 @@ async fn a_constraint_stands_behind_the_decision() {
         .await
         .unwrap();
     assert_eq!(stock.changes(), Changes::default());
-    let level = store::products::lock_level(&mut connection, seeded(FLEECE))
+    let level = store::products::lock_shelf(&mut connection, seeded(FLEECE))
         .await
         .unwrap()
-        .unwrap();
+        .unwrap()
+        .level;
     for (reserved, constraint) in [
         (11, "product_not_oversold"),
         (-1, "product_reserved_not_negative"),
