@@ -7,10 +7,10 @@ export SQLX_OFFLINE := true
 # Arguments of a command, e.g. make up ARGS="--fresh --http 127.0.0.1:9000"
 ARGS ?=
 
-.PHONY: help setup up test test-real check check-kubernetes format sqlx-prepare images bench scenario-availability clean
+.PHONY: help setup up test check check-kubernetes format sqlx-prepare images bench clean
 
 help: ## List the verbs
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 24
 
 setup: ## Install what the build and the tests need from the system (compiler, PostgreSQL)
 	@./scripts/setup
@@ -21,8 +21,8 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
 	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
 
-test-real: ## Run the end-to-end suite on Apache Kafka, a registry, Keycloak, mail and Debezium; ARGS=core leaves out the last two
-	./scripts/test-real $(ARGS)
+test-%: ## test-real: the end-to-end suite on Apache Kafka, a registry, Keycloak, mail and Debezium (ARGS=core: without the last two)
+	./scripts/test-$* $(ARGS)
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests
 	./scripts/check
@@ -42,8 +42,8 @@ images: ## Build the container images of all services; REGISTRY=… TAG=… push
 bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`
 	./scripts/bench $(ARGS)
 
-scenario-availability: setup ## The consolidator is away for a minute under load: nobody notices but by waiting
-	./scripts/scenario-availability $(ARGS)
+scenario-%: setup ## scenario-availability, scenario-scalability: the qualities of docs/quality-scenarios.md, with figures
+	./scripts/scenario-$* $(ARGS)
 
 clean: ## Delete the build and the local data
 	rm -rf .belay

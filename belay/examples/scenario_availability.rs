@@ -3,14 +3,12 @@
 //!
 //! `scripts/scenario-availability` runs it, on the embedded default.
 
-use std::{io::Write, net::SocketAddr, process::ExitCode, time::Duration};
+use std::{io::Write, process::ExitCode, time::Duration};
+
+mod scenario;
 
 use anyhow::Context;
-use belay::{
-    data_dir::DataDir,
-    load,
-    system::{AUDIENCE, Options, System},
-};
+use belay::{data_dir::DataDir, load, system::System};
 use clap::Parser;
 use saga::RetryPolicy;
 
@@ -27,20 +25,13 @@ struct Scenario {
     rate: u32,
 }
 
-/// `belay load` as it is on a command line.
-#[derive(Debug, Parser)]
-struct Load {
-    #[command(flatten)]
-    args: load::Args,
-}
-
 #[tokio::main]
 async fn main() -> anyhow::Result<ExitCode> {
     let scenario = Scenario::parse();
     let directory = tempfile::tempdir()?;
     let data = DataDir::create(&directory.path().join("data"))?;
     let _hold = data.hold()?;
-    let mut system = System::start(options(&data)).await?;
+    let mut system = System::start(scenario::options(&data, None, RetryPolicy::default())).await?;
     data.announce(system.info())?;
     let result = measure(&scenario, &data, &mut system).await;
     data.withdraw();
@@ -67,45 +58,10 @@ async fn main() -> anyhow::Result<ExitCode> {
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn options(data: &DataDir) -> Options {
-    Options {
-        http: SocketAddr::from(([127, 0, 0, 1], 0)),
-        database_url: None,
-        database_prefix: "belay_".to_owned(),
-        database_connections: 8,
-        kafka: None,
-        connection: host::kafka::KafkaArgs::default(),
-        outbox: host::config::OutboxArg::Relay,
-        cdc_dir: data.cdc(),
-        registry: None,
-        issuer: None,
-        audience: AUDIENCE.to_owned(),
-        smtp: None,
-        mail_dir: data.mail(),
-        postgres_dir: data.postgres(),
-        issuer_dir: data.issuer(),
-        retry: RetryPolicy::default(),
-    }
-}
-
 /// The load ends when the consolidator is back, and then waits for what is open, at most as long as it may take.
 async fn measure(scenario: &Scenario, data: &DataDir, system: &mut System) -> anyhow::Result<load::Report> {
-    let duration = (BEFORE + AWAY).as_secs().to_string();
-    let (rate, wait) = (scenario.rate.to_string(), AWAY.as_secs().to_string());
-    let path = data.path().to_string_lossy().into_owned();
-    let words = [
-        "load",
-        "--data",
-        &path,
-        "--rate",
-        &rate,
-        "--duration",
-        &duration,
-        "--wait-seconds",
-        &wait,
-    ];
-    let load = Load::try_parse_from(words)?;
-    let driving = tokio::spawn(async move { load::measure(&load.args).await });
+    let args = scenario::load(data, scenario.rate, BEFORE + AWAY, AWAY)?;
+    let driving = tokio::spawn(async move { load::measure(&args).await });
     tokio::time::sleep(BEFORE).await;
     system.stop_service("consolidator").await?;
     tokio::time::sleep(AWAY).await;

@@ -139,15 +139,15 @@ impl System {
 
     async fn start_services(&mut self) -> anyhow::Result<()> {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        let starts = PARTICIPANTS.map(|name| self.spawn_service(name, listen));
+        let starts = PARTICIPANTS.map(|name| self.spawn_service(name, listen, &[]));
         let started = futures::future::join_all(starts).await;
         for running in started {
             self.add(running?);
         }
-        let bff = self.spawn_service("bff", self.options.http).await?;
+        let bff = self.spawn_service("bff", self.options.http, &[]).await?;
         self.info.http = format!("http://{}", bff.address());
         self.add(bff);
-        let notifications = self.spawn_service("notifications", listen).await?;
+        let notifications = self.spawn_service("notifications", listen, &[]).await?;
         self.add(notifications);
         Ok(())
     }
@@ -211,9 +211,19 @@ impl System {
             .get(name)
             .with_context(|| format!("{name} is not a service"))?;
         let address = known.trim_start_matches("http://").parse()?;
-        let running = self.spawn_service(name, address).await?;
+        let running = self.spawn_service(name, address, &[]).await?;
         self.add(running);
         Ok(())
+    }
+
+    /// Starts one more instance of a service beside the one that the system knows, at a free port, with further flags of its
+    /// own. Whoever asked for it stops it.
+    ///
+    /// # Errors
+    /// What keeps it from starting.
+    pub async fn start_instance(&self, name: &str, further: &[&str]) -> anyhow::Result<Running> {
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.spawn_service(name, listen, further).await
     }
 
     /// Waits until a service or the embedded PostgreSQL fails, and says which. Cancel-safe.
@@ -251,8 +261,14 @@ impl System {
         self.parts.stop().await;
     }
 
-    async fn spawn_service(&self, name: &str, listen: SocketAddr) -> anyhow::Result<Running> {
-        let flags = self.flags(name, listen)?;
+    async fn spawn_service(
+        &self,
+        name: &str,
+        listen: SocketAddr,
+        further: &[&str],
+    ) -> anyhow::Result<Running> {
+        let mut flags = self.flags(name, listen)?;
+        flags.extend(further.iter().map(OsString::from));
         let shutdown = self.shutdown.child_token();
         // Handed over rather than written into a command line: it may hold passwords.
         let connect = |service: &mut ServiceConfig| {

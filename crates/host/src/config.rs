@@ -33,6 +33,10 @@ pub struct ServiceConfig {
     /// Who carries messages from the outbox to Kafka: this service's own relay, or change data capture beside it (docs/cdc.md).
     #[arg(long, env = "BELAY_OUTBOX", value_enum, default_value_t = OutboxArg::Relay)]
     pub outbox: OutboxArg,
+    /// Makes this service slow: it takes messages one at a time, each after this many milliseconds. To show how instances are
+    /// added under a backlog (docs/quality-scenarios.md); 0 is off.
+    #[arg(long, env = "BELAY_DELAY_MS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
+    pub delay_ms: u16,
     /// Where this service listens for HTTP. Loopback by default; port 0 takes a free one.
     #[arg(long, env = "BELAY_HTTP", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,

@@ -38,6 +38,8 @@ pub struct Host {
     /// Tasks that take in work.
     intake: JoinSet<anyhow::Result<()>>,
     reads: Vec<Reads>,
+    /// Before each message, when the service is to be slow.
+    delay: Duration,
 }
 
 /// What a service reads at the broker: a group and its topics, or a live feed under the name that the broker knows it by.
@@ -66,6 +68,9 @@ impl Host {
         shutdown: CancellationToken,
     ) -> anyhow::Result<Self> {
         crate::telemetry::metrics();
+        if config.delay_ms > 0 {
+            tracing::warn!(service, delay_ms = config.delay_ms, "slow on purpose: BELAY_DELAY_MS is for demonstrations");
+        }
         // Before anything is waited for: what cannot work is said at once.
         let kafka = config.kafka_settings()?;
         let listener = http::bind(config.http).await?;
@@ -106,6 +111,7 @@ impl Host {
             shutdown,
             intake,
             reads: Vec::new(),
+            delay: Duration::from_millis(config.delay_ms.into()),
         })
     }
 
@@ -163,7 +169,8 @@ impl Host {
             self.codec(),
             self.outbox(),
             handler,
-        );
+        )
+        .with_delay(self.delay);
         self.reads.push(Reads {
             group: group.to_owned(),
             keeps_offsets: true,

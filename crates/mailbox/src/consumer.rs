@@ -76,6 +76,7 @@ pub struct Consumer<H> {
     outbox: Outbox,
     handler: H,
     limit: Duration,
+    delay: Duration,
 }
 
 impl<H: Handler> Consumer<H> {
@@ -104,7 +105,15 @@ impl<H: Handler> Consumer<H> {
             outbox,
             handler,
             limit: STATEMENT_LIMIT,
+            delay: Duration::ZERO,
         }
+    }
+
+    /// Makes it slow: messages are taken one at a time, each after this pause. So one instance handles at most one message per
+    /// `delay`, and further instances help, which is what a demonstration of autoscaling needs. Zero switches it off.
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
     }
 
     /// Gives a transaction another limit than [`STATEMENT_LIMIT`]. For tests.
@@ -135,6 +144,8 @@ impl<H: Handler> Consumer<H> {
         let generation = Arc::default();
         let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
+            service: self.service.clone(),
+            group: self.group.clone(),
             generation: Arc::clone(&generation),
             login: self.kafka.context(),
             backlog: backlog.clone(),
@@ -144,6 +155,7 @@ impl<H: Handler> Consumer<H> {
         let consumer = self.kafka.stream(&config, context)?;
         consumer.subscribe(&self.topics)?;
         let mut complained = None;
+        let most = if self.delay.is_zero() { BATCH_MESSAGES } else { 1 };
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let first = tokio::select! {
@@ -162,10 +174,13 @@ impl<H: Handler> Consumer<H> {
                 }
             };
             let before = generation.load(Ordering::Acquire);
+            if !self.delay.is_zero() {
+                pause(self.delay, shutdown).await;
+            }
             let mut batch = vec![first];
             {
                 let mut queued = consumer.stream();
-                while batch.len() < BATCH_MESSAGES {
+                while batch.len() < most {
                     match queued.next().now_or_never() {
                         Some(Some(Ok(message))) => batch.push(message.detach()),
                         Some(Some(Err(_)) | None) | None => break,
@@ -388,6 +403,8 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
 /// Counts changes of the assignment, so that the loop notices one that happened while it filled a batch.
 #[derive(Debug)]
 struct Assignments {
+    service: String,
+    group: String,
     generation: Arc<AtomicU64>,
     login: Context,
     backlog: Backlog,
@@ -409,6 +426,9 @@ impl ConsumerContext for Assignments {
     fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         tracing::debug!("partitions move: {rebalance:?}");
         self.generation.fetch_add(1, Ordering::AcqRel);
+        // A storm of them is work that is dropped and fetched again.
+        metrics::counter!("belay_consumer_rebalances_total", "service" => self.service.clone(), "group" => self.group.clone())
+            .increment(1);
     }
 }
 
