@@ -69,7 +69,11 @@ impl Host {
     ) -> anyhow::Result<Self> {
         crate::telemetry::metrics();
         if config.delay_ms > 0 {
-            tracing::warn!(service, delay_ms = config.delay_ms, "slow on purpose: BELAY_DELAY_MS is for demonstrations");
+            tracing::warn!(
+                service,
+                delay_ms = config.delay_ms,
+                "slow on purpose: BELAY_DELAY_MS is for demonstrations"
+            );
         }
         // Before anything is waited for: what cannot work is said at once.
         let kafka = config.kafka_settings()?;
