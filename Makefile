@@ -21,7 +21,7 @@ up: setup ## Run the whole system on this machine until Ctrl-C
 test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
 	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
 
-test-%: ## test-real: the end-to-end suite on Apache Kafka, a registry, Keycloak, mail and Debezium (ARGS=core: without the last two)
+test-%: ## test-real: the end-to-end suite on real parts (ARGS=core: without two of them). test-faults: kill, cut, halt and forget, then audit
 	./scripts/test-$* $(ARGS)
 
 check: setup ## Formatting, lints, dependencies, committed query cache: what CI asks beside the tests

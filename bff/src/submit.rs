@@ -6,6 +6,7 @@ use contracts::{
     ids::{ProductId, PurchaseId},
     trace::TraceContext,
 };
+use mailbox::failpoint::{self, Point};
 use uuid::Uuid;
 
 use crate::{
@@ -90,7 +91,9 @@ pub(crate) async fn submit(
     contact::keep(&mut tx, identity).await?;
     let command = accepted.message(&app.codec, trace)?;
     app.outbox.append(&mut tx, &[command]).await?;
+    failpoint::reach(Point::SubmissionWritten).await;
     tx.commit().await?;
+    failpoint::reach(Point::SubmissionCommitted).await;
     app.outbox.wake_relay();
     metrics::counter!("belay_purchases_submitted_total").increment(1);
     tracing::info!(purchase.id = %purchase, "a purchase is accepted");

@@ -8,6 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use contracts::{http::Contact, ids::CustomerId, trace::TraceContext};
 use futures::StreamExt;
+use mailbox::failpoint::{self, Point};
 use sqlx::PgPool;
 use tokio::{
     sync::Notify,
@@ -90,6 +91,7 @@ impl Sender {
         if claimed.is_empty() {
             return Ok(false);
         }
+        failpoint::reach(Point::MailsClaimed).await;
         let full = i64::try_from(claimed.len()).is_ok_and(|taken| taken >= limit);
         let mut customers: Vec<CustomerId> = claimed.iter().map(|one| one.customer_id.clone()).collect();
         customers.sort_unstable();
@@ -107,6 +109,7 @@ impl Sender {
             .buffer_unordered(at_once)
             .collect()
             .await;
+        failpoint::reach(Point::MailsSent).await;
         store::settle(&self.pool, &settled).await?;
         // Where no addresses can be had, the next batch would have none either.
         Ok(full && contacts.is_ok())

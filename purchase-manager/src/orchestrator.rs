@@ -10,7 +10,10 @@ use contracts::{
     ids::{CommandId, CustomerId, PurchaseId},
     topics,
 };
-use mailbox::{Codec, Fault, Outbox, Outgoing, Received};
+use mailbox::{
+    Codec, Fault, Outbox, Outgoing, Received,
+    failpoint::{self, Point},
+};
 use saga::{Cancellation, Decision, Effect, Input, LogEntry, Outcome, SentCommand};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
@@ -150,6 +153,7 @@ impl Orchestrator {
         for event in events {
             answers.push(batch.happen(event)?);
         }
+        failpoint::reach(Point::SagasDecided).await;
         batch.save(connection).await?;
         Ok(Worked {
             outgoing: batch.outgoing,

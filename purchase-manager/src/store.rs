@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use contracts::ids::{CustomerId, PurchaseId};
-use mailbox::Fault;
+use mailbox::{
+    Fault,
+    failpoint::{self, Guard},
+};
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::record::Record;
@@ -64,6 +67,9 @@ pub async fn now(connection: &mut PgConnection) -> Result<DateTime<Utc>, Fault> 
 /// # Errors
 /// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
 pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
+    if failpoint::is_off(Guard::RowLock) {
+        return read(connection, ids).await;
+    }
     let rows = sqlx::query_as!(
         SagaRow,
         "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
@@ -79,14 +85,14 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Rec
 ///
 /// # Errors
 /// The database's faults; [`Fault::Deterministic`] when a stored state cannot be read.
-pub async fn read(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
+pub async fn read(connection: impl PgExecutor<'_>, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
     let rows = sqlx::query_as!(
         SagaRow,
         "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
          from saga where id = any($1)",
         ids
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?;
     rows.into_iter().map(Record::try_from).collect()
 }
@@ -239,7 +245,15 @@ async fn insert(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result
 }
 
 async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result<(), Fault> {
-    let c = columns(sagas)?;
+    let mut c = columns(sagas)?;
+    if failpoint::is_off(Guard::RowLock) {
+        // As if whoever reads now had read before: the comparison finds nothing.
+        let ids: Vec<Uuid> = c.ids.clone();
+        let now: Vec<Record> = read(&mut *connection, &ids).await?;
+        for (id, version) in c.ids.iter().zip(&mut c.read_versions) {
+            *version = now.iter().find(|r| r.id.0 == *id).map_or(*version, |r| r.version);
+        }
+    }
     let updated = sqlx::query!(
         "update saga set definition = u.definition, definition_version = u.definition_version, version = u.version,
                          standing = u.standing, state = u.state, timings = u.timings,

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use contracts::ids::PurchaseId;
-use mailbox::Fault;
+use mailbox::{
+    Fault,
+    failpoint::{self, Point},
+};
 use saga::{Direction, Input, StepName, Timer};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -118,7 +121,9 @@ impl Timers {
             tx.rollback().await?;
             return Err(fault);
         }
+        failpoint::reach(Point::TimersWritten).await;
         tx.commit().await?;
+        failpoint::reach(Point::TimersCommitted).await;
         self.orchestrator.outbox().wake_relay();
         Ok(fired)
     }

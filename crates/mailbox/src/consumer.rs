@@ -31,6 +31,7 @@ use uuid::Uuid;
 use crate::{
     Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
     backlog::{Backlog, STATISTICS_INTERVAL_MS},
+    failpoint::{self, Guard, Point},
     inbox,
     kafka::Context,
     limit::{self, STATEMENT_LIMIT},
@@ -327,6 +328,7 @@ impl<H: Handler> Consumer<H> {
         batch: &[OwnedMessage],
         received: Vec<Received>,
     ) -> Result<(Vec<Received>, bool), Fault> {
+        failpoint::reach(Point::BatchTaken).await;
         let mut tx = connection.begin().await?;
         let claims = inbox::claim(&mut tx, &self.group, &received).await?;
         let mut seen = std::collections::HashSet::new();
@@ -337,7 +339,7 @@ impl<H: Handler> Consumer<H> {
                 message.span.record("belay.outcome", "parked behind");
                 let fault = Fault::deterministic(anyhow::anyhow!("an earlier message of its key is parked"));
                 park_received(&mut tx, &self.group, original, Cause::Behind, &fault).await?;
-            } else if claims.fresh.contains(&id) && seen.insert(id) {
+            } else if claims.fresh.contains(&id) && (seen.insert(id) || failpoint::is_off(Guard::Inbox)) {
                 message.span.record("belay.outcome", "handled");
                 fresh.push(message);
             } else {
@@ -350,7 +352,9 @@ impl<H: Handler> Consumer<H> {
             self.handler.handle(&mut tx, &fresh).await?
         };
         self.outbox.append(&mut tx, &outgoing).await?;
+        failpoint::reach(Point::BatchWritten).await;
         tx.commit().await?;
+        failpoint::reach(Point::BatchCommitted).await;
         Ok((fresh, !outgoing.is_empty()))
     }
 

@@ -19,6 +19,7 @@
 //! | [`request`] | HTTP writes already carried out |
 //! | [`parked`] | messages that wait for an operator |
 //! | [`fault`] | what to try again, and what to park |
+//! | [`failpoint`] | places at which a test build dies or pauses on demand |
 //! | [`limit`] | how long the database may leave a question open |
 //! | [`kafka`] | clients of the broker and how they log in |
 //! | [`closing`] | clients that are closed on threads of their own |
@@ -32,6 +33,7 @@ pub mod capture;
 pub mod closing;
 pub mod codec;
 pub mod consumer;
+pub mod failpoint;
 pub mod fault;
 pub mod inbox;
 pub mod kafka;

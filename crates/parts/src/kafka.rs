@@ -36,6 +36,11 @@ pub struct KafkaOptions {
     pub users: Vec<String>,
     /// Whether users may only do what an access rule allows them. Whoever comes by the plain listener may do everything.
     pub authorize: bool,
+    /// Where clients are told to find the plain listener, when something stands in between: a proxy, which must lead to
+    /// [`KafkaOptions::plain_port`] already.
+    pub advertised_port: Option<u16>,
+    /// The port of the plain listener; a free one if none is given.
+    pub plain_port: Option<u16>,
 }
 
 impl Default for KafkaOptions {
@@ -44,6 +49,8 @@ impl Default for KafkaOptions {
             topics: true,
             users: vec!["belay".to_owned()],
             authorize: false,
+            advertised_port: None,
+            plain_port: None,
         }
     }
 }
@@ -76,8 +83,10 @@ impl Kafka {
         for attempt in 1.. {
             let home = Home::create("kafka")?;
             let [plain, sasl, controller] = free_ports()?;
+            let plain = options.plain_port.unwrap_or(plain);
             let ports = Ports {
                 plain,
+                advertised: options.advertised_port.unwrap_or(plain),
                 sasl,
                 controller,
             };

@@ -21,6 +21,8 @@ use crate::registry::ANYWHERE;
 pub struct Proxy {
     address: SocketAddr,
     accepted: Arc<AtomicUsize>,
+    /// Where connections lead that are opened now.
+    target: Arc<Mutex<SocketAddr>>,
     /// What the connections that are opened now listen to.
     wires: Arc<Mutex<Wires>>,
     _stop: DropGuard,
@@ -55,12 +57,15 @@ impl Proxy {
         let stop = CancellationToken::new();
         let accepted = Arc::new(AtomicUsize::new(0));
         let wires = Arc::new(Mutex::new(Wires::default()));
+        let target = Arc::new(Mutex::new(target));
         let (counter, current, end) = (accepted.clone(), wires.clone(), stop.clone());
+        let aim = target.clone();
         tokio::spawn(async move {
             // Cancel-safe: a connection that is not accepted yet waits in the listener's queue.
             while let Some(Ok((client, _))) = end.run_until_cancelled(listener.accept()).await {
                 counter.fetch_add(1, Ordering::SeqCst);
                 let wires = current.lock().expect("nobody panics with it").clone();
+                let target = *aim.lock().expect("nobody panics with it");
                 tokio::spawn(
                     end.clone()
                         .run_until_cancelled_owned(forward(client, target, wires)),
@@ -70,6 +75,7 @@ impl Proxy {
         Self {
             address,
             accepted,
+            target,
             wires,
             _stop: stop.drop_guard(),
         }
@@ -85,6 +91,22 @@ impl Proxy {
     #[must_use]
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
+    }
+
+    /// Leads connections that are opened from now on to another server.
+    ///
+    /// # Panics
+    /// Never: nobody panics while holding the lock.
+    pub fn redirect(&self, target: SocketAddr) {
+        *self.target.lock().expect("nobody panics with it") = target;
+    }
+
+    /// Closes every open connection. Connections that are opened later work.
+    ///
+    /// # Panics
+    /// Never: nobody panics while holding the lock.
+    pub fn cut(&self) {
+        self.freeze().cut();
     }
 
     /// Lets every open connection fall silent: it stays open, and no byte passes any more in either direction. Connections

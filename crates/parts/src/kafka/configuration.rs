@@ -16,6 +16,8 @@ use crate::{certificates::Certificates, home::Home, java, process::Launch};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
     pub plain: u16,
+    /// Where clients are told to find it.
+    pub advertised: u16,
     pub sasl: u16,
     pub controller: u16,
 }
@@ -44,10 +46,12 @@ pub(super) fn write(
     let certificate = home.write("server.pem", &certificates.server)?;
     let Ports {
         plain,
+        advertised,
         sasl,
         controller,
     } = ports;
     let listeners = format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{sasl}");
+    let reached = format!("PLAINTEXT://127.0.0.1:{advertised},SASL_SSL://127.0.0.1:{sasl}");
     let mut text = format!(
         "process.roles=broker,controller
 node.id=1
@@ -55,7 +59,7 @@ controller.quorum.bootstrap.servers=127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners={listeners},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners={listeners},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners={reached},CONTROLLER://127.0.0.1:{controller}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={certificate}

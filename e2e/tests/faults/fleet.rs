@@ -1,0 +1,271 @@
+//! The services' processes: each can be killed, halted, and started again at the same address with the same group membership.
+
+use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
+
+use anyhow::{Context, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tokio::process::{Child, Command};
+
+use crate::{
+    serve::SERVICES,
+    stage::{Stage, free_port},
+};
+
+/// A broker takes a member for gone when it has not heard of it for this long, in milliseconds.
+pub const SESSION_MS: u64 = 6_000;
+/// How long a service may take to be ready, on a machine that does other things.
+const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Between two looks at a process.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// One process of a service.
+#[derive(Debug)]
+struct Instance {
+    service: &'static str,
+    /// Its name among the members of its groups, the same whenever it is started: see `group.instance.id`.
+    member: String,
+    port: u16,
+    internal_port: u16,
+    child: Option<Child>,
+}
+
+/// All processes. Dropping it ends them.
+#[derive(Debug)]
+pub struct Fleet {
+    instances: Vec<Instance>,
+    logs: PathBuf,
+    client: reqwest::Client,
+}
+
+impl Fleet {
+    /// One process of each service, not started.
+    pub fn new() -> anyhow::Result<Self> {
+        let logs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/faults-logs"));
+        std::fs::create_dir_all(&logs)?;
+        let mut fleet = Self {
+            instances: Vec::new(),
+            logs,
+            client: reqwest::Client::builder()
+                .timeout(Duration::from_secs(2))
+                .build()?,
+        };
+        for service in SERVICES {
+            fleet.add(service)?;
+        }
+        Ok(fleet)
+    }
+
+    /// Another process of a service, not started. Gives its number.
+    pub fn add(&mut self, service: &'static str) -> anyhow::Result<usize> {
+        let same = self.instances.iter().filter(|one| one.service == service).count();
+        self.instances.push(Instance {
+            service,
+            member: format!("{service}-{same}"),
+            port: free_port()?,
+            internal_port: free_port()?,
+            child: None,
+        });
+        Ok(self.instances.len() - 1)
+    }
+
+    /// The first process of a service.
+    pub fn of(&self, service: &str) -> usize {
+        let found = self.instances.iter().position(|one| one.service == service);
+        found.unwrap_or_else(|| panic!("{service} is a service"))
+    }
+
+    /// How many of the processes run.
+    pub fn len(&self) -> usize {
+        self.instances.len()
+    }
+
+    pub fn service(&self, number: usize) -> &'static str {
+        self.instances[number].service
+    }
+
+    /// The edge's address.
+    pub fn edge(&self) -> String {
+        format!("http://{}", self.address("bff"))
+    }
+
+    /// The address of a service's first process.
+    pub fn address(&self, service: &str) -> String {
+        format!("127.0.0.1:{}", self.instances[self.of(service)].port)
+    }
+
+    /// Starts every process and waits until all are ready.
+    pub async fn start_all(&mut self, stage: &Stage, environment: &[(&str, String)]) -> anyhow::Result<()> {
+        for number in 0..self.instances.len() {
+            self.start(number, stage, environment)?;
+        }
+        for number in 0..self.instances.len() {
+            self.ready(number).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts a process.
+    pub fn start(
+        &mut self,
+        number: usize,
+        stage: &Stage,
+        environment: &[(&str, String)],
+    ) -> anyhow::Result<()> {
+        let flags = self.flags(number, stage);
+        let instance = &mut self.instances[number];
+        anyhow::ensure!(instance.child.is_none(), "{} runs", instance.member);
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.logs.join(format!("{}.log", instance.member)))?;
+        let child = Command::new(std::env::current_exe()?)
+            .arg0(instance.service)
+            .args(flags)
+            .env("RUST_LOG", "warn,librdkafka=off,rdkafka=off")
+            .envs(environment.iter().map(|(name, value)| (*name, value)))
+            .stdin(Stdio::piped())
+            .stderr(log.try_clone()?)
+            .stdout(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be run", instance.member))?;
+        instance.child = Some(child);
+        Ok(())
+    }
+
+    /// Waits until a started process works.
+    pub async fn ready(&mut self, number: usize) -> anyhow::Result<()> {
+        let client = self.client.clone();
+        let instance = &mut self.instances[number];
+        let url = format!("http://127.0.0.1:{}/readyz", instance.port);
+        let deadline = tokio::time::Instant::now() + READY_LIMIT;
+        loop {
+            let child = instance.child.as_mut().context("it was started")?;
+            if let Some(status) = child.try_wait()? {
+                bail!("{} ended while it started: {status}", instance.member);
+            }
+            if let Ok(answer) = client.get(&url).send().await
+                && answer.status().is_success()
+            {
+                return Ok(());
+            }
+            if tokio::time::Instant::now() > deadline {
+                bail!("{} was not ready within {READY_LIMIT:?}", instance.member);
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Starts a process and waits until it works.
+    pub async fn bring_back(&mut self, number: usize, stage: &Stage) -> anyhow::Result<()> {
+        self.start(number, stage, &[])?;
+        self.ready(number).await
+    }
+
+    /// Kills a process with SIGKILL.
+    pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
+        let child = self.instances[number].child.take();
+        let mut child = child.context("it runs")?;
+        child.kill().await.context("it can be killed")
+    }
+
+    /// Has a process drain and end, as a rollout does.
+    pub async fn drain(&mut self, number: usize) -> anyhow::Result<()> {
+        self.signal(number, Signal::SIGTERM)?;
+        let mut child = self.instances[number].child.take().context("it runs")?;
+        tokio::time::timeout(Duration::from_secs(20), child.wait())
+            .await
+            .context("it does not end")??;
+        Ok(())
+    }
+
+    /// Sends a process a signal.
+    pub fn signal(&self, number: usize, signal: Signal) -> anyhow::Result<()> {
+        let child = self.instances[number].child.as_ref().context("it runs")?;
+        let pid = child.id().context("it has not ended")?.cast_signed();
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
+
+    /// Waits until a process has died by itself. False when it lives on.
+    pub async fn dies(&mut self, number: usize, limit: Duration) -> anyhow::Result<bool> {
+        let child = self.instances[number].child.as_mut().context("it was started")?;
+        let died = tokio::time::timeout(limit, child.wait()).await.is_ok();
+        if died {
+            self.instances[number].child = None;
+        }
+        Ok(died)
+    }
+
+    /// The processes that have ended though nobody wanted it, with their exit status.
+    pub fn casualties(&mut self) -> Vec<(usize, String)> {
+        let mut found = Vec::new();
+        for (number, instance) in self.instances.iter_mut().enumerate() {
+            if let Some(child) = &mut instance.child
+                && let Ok(Some(status)) = child.try_wait()
+            {
+                instance.child = None;
+                found.push((number, format!("{} ended by itself: {status}", instance.member)));
+            }
+        }
+        found
+    }
+
+    /// Kills all of them.
+    pub async fn stop(&mut self) {
+        for instance in &mut self.instances {
+            if let Some(mut child) = instance.child.take() {
+                let _ = child.kill().await;
+            }
+        }
+    }
+
+    /// The command line of the service as a program of its own.
+    fn flags(&self, number: usize, stage: &Stage) -> Vec<String> {
+        let instance = &self.instances[number];
+        let heartbeat = SESSION_MS / 4;
+        let mut flags = vec![
+            format!("--database-url={}", stage.databases[instance.service]),
+            format!("--kafka={}", stage.bootstrap()),
+            format!("--registry={}", stage.registry()),
+            format!("--http=127.0.0.1:{}", instance.port),
+            format!("--kafka-property=session.timeout.ms={SESSION_MS}"),
+            format!("--kafka-property=heartbeat.interval.ms={heartbeat}"),
+            format!("--kafka-property=group.instance.id={}", instance.member),
+            // A consumer's settings reach producers too, which would say so with every start.
+            "--kafka-property=log_level=2".to_owned(),
+        ];
+        let url = |service: &str| format!("http://{}", self.address(service));
+        match instance.service {
+            "payments" => flags.push("--provider=simulated".to_owned()),
+            "bff" => {
+                flags.push(format!("--issuer={}", stage.issuer()));
+                flags.push(format!("--internal-http=127.0.0.1:{}", instance.internal_port));
+                for service in [
+                    "purchase-manager",
+                    "product-admin",
+                    "orders",
+                    "payments",
+                    "consolidator",
+                ] {
+                    flags.push(format!("--{service}={}", url(service)));
+                }
+            }
+            "notifications" => {
+                let internal = self.instances[self.of("bff")].internal_port;
+                flags.push(format!("--contacts=http://127.0.0.1:{internal}"));
+                flags.push(format!("--purchase-manager={}", url("purchase-manager")));
+                flags.push(format!(
+                    "--mail-directory={}",
+                    stage.directory.path().join("mail").display()
+                ));
+                // What a lost topic did not tell is found within seconds instead of a minute.
+                flags.push("--reconcile-every-ms=5000".to_owned());
+            }
+            _ => {}
+        }
+        flags
+    }
+}
