@@ -62,8 +62,9 @@ pub struct PostgresOptions {
     pub data_dir: PathBuf,
     /// The port on 127.0.0.1; 0 takes a free one.
     pub port: u16,
-    /// Whether commits survive a power cut. Only tests do without. Data survives a killed process
-    /// either way.
+    /// Whether commits survive a power cut. Only tests do without. Then the commits of the last
+    /// moments may also go with a server that is killed, unless the settings put
+    /// `synchronous_commit` on.
     pub fsync: bool,
     /// The directory of `initdb` and `postgres`, instead of what [`find_installation`] finds.
     pub bin_dir: Option<PathBuf>,

@@ -32,17 +32,23 @@ pub struct Proxy {
 #[derive(Debug, Clone, Default)]
 struct Wires {
     frozen: CancellationToken,
+    given_up: CancellationToken,
     cut: CancellationToken,
 }
 
 /// Connections that lead nowhere any more. Both ends still believe in them.
 #[derive(Debug)]
-pub struct Frozen(CancellationToken);
+pub struct Frozen(Wires);
 
 impl Frozen {
     /// Closes them, as a server does once its keepalive has gone unanswered.
     pub fn cut(self) {
-        self.0.cancel();
+        self.0.cut.cancel();
+    }
+
+    /// Closes the server's ends alone: it has given up, and the clients will never hear of it.
+    pub fn give_up(&self) {
+        self.0.given_up.cancel();
     }
 }
 
@@ -119,7 +125,7 @@ impl Proxy {
         let mut wires = self.wires.lock().expect("nobody panics with it");
         let old = std::mem::take(&mut *wires);
         old.frozen.cancel();
-        Frozen(old.cut)
+        Frozen(old)
     }
 }
 
@@ -130,6 +136,11 @@ async fn forward(mut client: TcpStream, target: SocketAddr, wires: Wires) {
     // Bytes that were read and not written when it freezes are lost, as on a wire.
     let forwarding = copy_bidirectional(&mut client, &mut server);
     if wires.frozen.run_until_cancelled(forwarding).await.is_none() {
+        // Cancel-safe: both only wait.
+        tokio::select! {
+            () = wires.cut.cancelled() => return,
+            () = wires.given_up.cancelled() => drop(server),
+        }
         wires.cut.cancelled().await;
     }
 }

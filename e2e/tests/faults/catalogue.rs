@@ -2,112 +2,202 @@
 
 use std::time::Duration;
 
-use mailbox::failpoint::{Point, VARIABLE};
-use nix::sys::signal::Signal;
-use rand::Rng;
+use mailbox::failpoint::Point;
 
 use crate::{
+    halts, kills, messages, outages,
     report::{Row, table},
     serve::SERVICES,
     world::World,
 };
 
-/// How long a service may take to come to the place where it is to die.
-const REACH_LIMIT: Duration = Duration::from_secs(60);
-
 /// One line of the table.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     KilledAt(Point),
+    Halted,
+    HaltedBesideAnother,
+    Replaced,
     BrokerKilled,
+    RecordsDeleted,
+    BrokerForgot,
     DatabaseRestarted,
+    Cut,
+    DatabaseSilent,
+    BrokerSilent,
+    Repeated,
+    Rebalanced,
+    PartitionsMove,
+    IdleWriter,
+    ClocksOff,
+    Poisoned,
+    RolledOut,
 }
 
 impl Fault {
     fn all() -> Vec<Self> {
         let mut all: Vec<Self> = Point::ALL.into_iter().map(Self::KilledAt).collect();
-        all.extend([Self::BrokerKilled, Self::DatabaseRestarted]);
+        all.extend([
+            Self::Halted,
+            Self::HaltedBesideAnother,
+            Self::Replaced,
+            Self::BrokerKilled,
+            Self::RecordsDeleted,
+            Self::BrokerForgot,
+            Self::DatabaseRestarted,
+            Self::Cut,
+            Self::DatabaseSilent,
+            Self::BrokerSilent,
+            Self::Repeated,
+            Self::Rebalanced,
+            Self::PartitionsMove,
+            Self::IdleWriter,
+            Self::ClocksOff,
+            Self::Poisoned,
+            Self::RolledOut,
+        ]);
         all
     }
 
     fn name(self) -> String {
         match self {
-            Self::KilledAt(point) => format!("kill -9 at {}", point.name()),
-            Self::BrokerKilled => "broker killed and restarted".to_owned(),
-            Self::DatabaseRestarted => "PostgreSQL restarted at once".to_owned(),
+            Self::KilledAt(point) => return format!("kill -9 at {}", point.name()),
+            Self::Halted => "SIGSTOP for longer than the session",
+            Self::HaltedBesideAnother => "the same, beside another instance that takes over",
+            Self::Replaced => "SIGSTOP, and a successor under the same name",
+            Self::BrokerKilled => "broker killed and restarted",
+            Self::RecordsDeleted => "records of every topic deleted",
+            Self::BrokerForgot => "a broker that forgot everything",
+            Self::DatabaseRestarted => "PostgreSQL stopped at once and restarted",
+            Self::Cut => "connections cut, to both",
+            Self::DatabaseSilent => "half-open connections to PostgreSQL",
+            Self::BrokerSilent => "half-open connections to Kafka",
+            Self::Repeated => "messages duplicated and reordered",
+            Self::Rebalanced => "forced rebalances",
+            Self::PartitionsMove => "killed for good, partitions move",
+            Self::IdleWriter => "long idle writer transaction",
+            Self::ClocksOff => "clocks five minutes off",
+            Self::Poisoned => "poison Avro",
+            Self::RolledOut => "rolling restart, two instances each",
         }
+        .to_owned()
     }
 
     async fn happen(self, world: &mut World, row: &mut Row) -> anyhow::Result<()> {
         match self {
             Self::KilledAt(point) => {
-                for service in services_at(point) {
-                    world
-                        .suffer(row, async |world| killed_at(world, service, point).await)
-                        .await?;
+                for service in kills::services_at(point) {
+                    let fault = async |world: &mut World| kills::killed_at(world, service, point).await;
+                    world.suffer(row, fault).await?;
+                }
+            }
+            Self::Halted => {
+                let groups: [&[&str]; 4] = [
+                    &["purchase-manager", "payments"],
+                    &["product-admin", "orders"],
+                    &["consolidator", "notifications"],
+                    &["bff"],
+                ];
+                for services in groups {
+                    let fault = async |world: &mut World| halts::halted(world, services).await;
+                    world.suffer(row, fault).await?;
+                }
+            }
+            Self::HaltedBesideAnother => {
+                let services = ["purchase-manager", "product-admin"];
+                world.double(&services).await?;
+                for service in services {
+                    let fault = async |world: &mut World| halts::halted(world, &[service]).await;
+                    world.suffer(row, fault).await?;
+                }
+                world.halve().await?;
+            }
+            Self::Replaced => {
+                for service in ["payments", "orders"] {
+                    let fault = async |world: &mut World| halts::replaced(world, service).await;
+                    world.suffer(row, fault).await?;
                 }
             }
             Self::BrokerKilled => {
-                for away in [0, 4] {
+                for away in [0, 5] {
                     let away = Duration::from_secs(away);
-                    world
-                        .suffer(row, async |world| broker_killed(world, away).await)
-                        .await?;
+                    let fault = async |world: &mut World| outages::broker_killed(world, away).await;
+                    world.suffer(row, fault).await?;
                 }
+            }
+            Self::RecordsDeleted => {
+                for services in [["purchase-manager", "payments"], ["product-admin", "orders"]] {
+                    let fault = async |world: &mut World| outages::records_deleted(world, services).await;
+                    world.suffer(row, fault).await?;
+                }
+            }
+            Self::BrokerForgot => {
+                let fault = async |world: &mut World| outages::broker_forgot(world).await;
+                world.suffer(row, fault).await?;
+                world.suffer(row, fault).await?;
             }
             Self::DatabaseRestarted => {
                 for _ in 0..3 {
-                    world
-                        .suffer(row, async |world| world.stage.restart_database().await)
-                        .await?;
+                    let fault = async |world: &mut World| world.stage.restart_database().await;
+                    world.suffer(row, fault).await?;
                 }
+            }
+            Self::Cut => {
+                let fault = async |world: &mut World| outages::cut(world).await;
+                world.suffer(row, fault).await?;
+                world.suffer(row, fault).await?;
+            }
+            Self::DatabaseSilent => {
+                let fault = async |world: &mut World| outages::database_silent(world).await;
+                world.suffer(row, fault).await?;
+            }
+            Self::BrokerSilent => {
+                let fault = async |world: &mut World| outages::broker_silent(world).await;
+                world.suffer(row, fault).await?;
+            }
+            Self::Repeated => {
+                let fault = async |world: &mut World| messages::repeated(world).await;
+                world.suffer(row, fault).await?;
+                world.suffer(row, fault).await?;
+            }
+            Self::Rebalanced => {
+                let fault = async |world: &mut World| halts::rebalanced(world).await;
+                world.suffer(row, fault).await?;
+            }
+            Self::PartitionsMove => {
+                let services = ["purchase-manager", "product-admin", "orders"];
+                world.double(&services).await?;
+                for service in services {
+                    let fault = async |world: &mut World| kills::partitions_move(world, service).await;
+                    world.suffer(row, fault).await?;
+                    let number = world.fleet.of(service);
+                    world.fleet.bring_back(number, &world.stage).await?;
+                }
+                world.halve().await?;
+            }
+            Self::IdleWriter => {
+                let fault = async |world: &mut World| messages::idle_writer(world).await;
+                world.suffer(row, fault).await?;
+            }
+            Self::ClocksOff => {
+                let fault = async |world: &mut World| messages::clocks_off(world).await;
+                world.suffer(row, fault).await?;
+                messages::clocks_right(world).await?;
+            }
+            Self::Poisoned => {
+                let fault = async |world: &mut World| messages::poisoned(world).await;
+                world.suffer(row, fault).await?;
+                messages::discard_poison(world).await?;
+            }
+            Self::RolledOut => {
+                world.double(&SERVICES).await?;
+                let fault = async |world: &mut World| halts::rolled_out(world).await;
+                world.suffer(row, fault).await?;
+                world.halve().await?;
             }
         }
         Ok(())
     }
-}
-
-/// The services that come to a place.
-fn services_at(point: Point) -> Vec<&'static str> {
-    match point {
-        Point::BatchTaken | Point::BatchWritten | Point::BatchCommitted => SERVICES.to_vec(),
-        Point::RelaySelected | Point::RelaySent | Point::RelayDeleted => {
-            let mut all = SERVICES.to_vec();
-            // It sends nothing but mail.
-            all.retain(|service| *service != "notifications");
-            all
-        }
-        Point::SagasDecided | Point::TimersWritten | Point::TimersCommitted => vec!["purchase-manager"],
-        Point::SubmissionWritten | Point::SubmissionCommitted => vec!["bff"],
-        Point::MailsClaimed | Point::MailsSent => vec!["notifications"],
-    }
-}
-
-/// A service dies at a place, a few times after it has come there, and is started again.
-async fn killed_at(world: &mut World, service: &'static str, point: Point) -> anyhow::Result<()> {
-    let number = world.fleet.of(service);
-    let time = world.random.gen_range(1..=4);
-    world.fleet.kill(number).await?;
-    let armed = [(VARIABLE, format!("{}=kill@{time}", point.name()))];
-    // Timers run out only where somebody does not answer.
-    let silent =
-        matches!(point, Point::TimersWritten | Point::TimersCommitted).then(|| world.fleet.of("payments"));
-    if let Some(silent) = silent {
-        world.fleet.signal(silent, Signal::SIGSTOP)?;
-    }
-    world.fleet.start(number, &world.stage, &armed)?;
-    let died = world.fleet.dies(number, REACH_LIMIT).await?;
-    if let Some(silent) = silent {
-        world.fleet.signal(silent, Signal::SIGCONT)?;
-    }
-    anyhow::ensure!(died, "{service} never came to {}", point.name());
-    world.fleet.bring_back(number, &world.stage).await
-}
-
-async fn broker_killed(world: &mut World, away: Duration) -> anyhow::Result<()> {
-    world.stage.kill_broker().await;
-    tokio::time::sleep(away).await;
-    world.stage.restart_broker().await
 }
 
 /// Lets everything happen whose name contains one of the words, or everything, and prints the table. True when all was well.

@@ -32,6 +32,29 @@ struct Instance {
     child: Option<Child>,
 }
 
+/// A process in whose place another one was started. Dropping it ends it.
+#[derive(Debug)]
+pub struct Ghost {
+    child: Child,
+}
+
+impl Ghost {
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        send(&self.child, signal)
+    }
+
+    /// Whether it ends by itself within `limit`.
+    pub async fn ended(&mut self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.child.wait()).await.is_ok()
+    }
+}
+
+fn send(child: &Child, signal: Signal) -> anyhow::Result<()> {
+    let pid = child.id().context("it has not ended")?.cast_signed();
+    Ok(kill(Pid::from_raw(pid), signal)?)
+}
+
 /// All processes. Dropping it ends them.
 #[derive(Debug)]
 pub struct Fleet {
@@ -69,6 +92,11 @@ impl Fleet {
             child: None,
         });
         Ok(self.instances.len() - 1)
+    }
+
+    /// Takes the last process away, which must not run.
+    pub fn remove_last(&mut self) {
+        self.instances.pop();
     }
 
     /// The first process of a service.
@@ -184,9 +212,16 @@ impl Fleet {
 
     /// Sends a process a signal.
     pub fn signal(&self, number: usize, signal: Signal) -> anyhow::Result<()> {
-        let child = self.instances[number].child.as_ref().context("it runs")?;
-        let pid = child.id().context("it has not ended")?.cast_signed();
-        Ok(kill(Pid::from_raw(pid), signal)?)
+        send(self.instances[number].child.as_ref().context("it runs")?, signal)
+    }
+
+    /// Gives a process out of hand: another one can be started in its place, at another address.
+    pub fn forsake(&mut self, number: usize) -> anyhow::Result<Ghost> {
+        let instance = &mut self.instances[number];
+        let child = instance.child.take().context("it runs")?;
+        instance.port = free_port()?;
+        instance.internal_port = free_port()?;
+        Ok(Ghost { child })
     }
 
     /// Waits until a process has died by itself. False when it lives on.

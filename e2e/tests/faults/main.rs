@@ -22,7 +22,7 @@
 //! | [`ledger`] | whether everything that was committed was sent |
 //! | [`world`] | all of it together |
 //! | [`catalogue`] | the faults |
-//! | [`kills`], [`halts`], [`parts`], [`messages`] | how each of them is done |
+//! | [`kills`], [`halts`], [`outages`], [`messages`] | how each of them is done |
 //! | [`guards`] | inbox, barrier, row lock and delete rule, switched off one at a time |
 //! | [`endurance`] | thousands of purchases, a service killed every few seconds |
 //! | [`report`] | the tables |
@@ -33,7 +33,11 @@
 mod catalogue;
 mod check;
 mod fleet;
+mod halts;
+mod kills;
 mod ledger;
+mod messages;
+mod outages;
 mod report;
 mod serve;
 mod stage;

@@ -193,9 +193,11 @@ impl Stage {
 
 fn options(directory: &tempfile::TempDir) -> PostgresOptions {
     PostgresOptions {
-        // Processes die here, not machines.
+        // Processes die here, not machines: what the kernel has is safe. So a commit has to have come that far.
         fsync: false,
-        settings: vec![("max_connections".to_owned(), "300".to_owned())],
+        settings: [("max_connections", "300"), ("synchronous_commit", "on")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
         ..PostgresOptions::new(directory.path().join("postgres"))
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     fleet::Fleet,
     ledger::Ledger,
     report::Row,
+    serve::SERVICES,
     stage::Stage,
     traffic::{Shop, Traffic},
 };
@@ -119,6 +120,24 @@ impl World {
             wrong.push(format!("{unanswered} customers were never answered"));
         }
         Ok(wrong)
+    }
+
+    /// Starts a second process of each of these services.
+    pub async fn double(&mut self, services: &[&'static str]) -> anyhow::Result<()> {
+        for service in services {
+            let number = self.fleet.add(service)?;
+            self.fleet.bring_back(number, &self.stage).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends all second processes in good order.
+    pub async fn halve(&mut self) -> anyhow::Result<()> {
+        while self.fleet.len() > SERVICES.len() {
+            self.fleet.drain(self.fleet.len() - 1).await?;
+            self.fleet.remove_last();
+        }
+        Ok(())
     }
 
     /// Lets one fault happen while customers buy, and judges the system afterwards.

@@ -1,0 +1,58 @@
+//! Processes that die.
+
+use std::time::Duration;
+
+use mailbox::failpoint::{Point, VARIABLE};
+use nix::sys::signal::Signal;
+use rand::Rng;
+
+use crate::{serve::SERVICES, world::World};
+
+/// How long a service may take to come to the place where it is to die.
+const REACH_LIMIT: Duration = Duration::from_secs(60);
+
+/// The services that come to a place.
+pub fn services_at(point: Point) -> Vec<&'static str> {
+    match point {
+        Point::BatchTaken | Point::BatchWritten | Point::BatchCommitted => SERVICES.to_vec(),
+        Point::RelaySelected | Point::RelaySent | Point::RelayDeleted => {
+            let mut all = SERVICES.to_vec();
+            // It sends nothing but mail.
+            all.retain(|service| *service != "notifications");
+            all
+        }
+        Point::SagasDecided | Point::TimersWritten | Point::TimersCommitted => vec!["purchase-manager"],
+        Point::SubmissionWritten | Point::SubmissionCommitted => vec!["bff"],
+        Point::MailsClaimed | Point::MailsSent => vec!["notifications"],
+    }
+}
+
+/// A service dies at a place, a few times after it has come there, and is started again.
+pub async fn killed_at(world: &mut World, service: &'static str, point: Point) -> anyhow::Result<()> {
+    let number = world.fleet.of(service);
+    let time = world.random.gen_range(1..=4);
+    world.fleet.kill(number).await?;
+    let armed = [(VARIABLE, format!("{}=kill@{time}", point.name()))];
+    // Timers run out only where somebody does not answer.
+    let silent =
+        matches!(point, Point::TimersWritten | Point::TimersCommitted).then(|| world.fleet.of("payments"));
+    if let Some(silent) = silent {
+        world.fleet.signal(silent, Signal::SIGSTOP)?;
+    }
+    world.fleet.start(number, &world.stage, &armed)?;
+    let died = world.fleet.dies(number, REACH_LIMIT).await?;
+    if let Some(silent) = silent {
+        world.fleet.signal(silent, Signal::SIGCONT)?;
+    }
+    anyhow::ensure!(died, "{service} never came to {}", point.name());
+    world.fleet.bring_back(number, &world.stage).await
+}
+
+/// One of two processes of a service dies and does not come back while customers buy: its partitions move to the other one.
+pub async fn partitions_move(world: &mut World, service: &'static str) -> anyhow::Result<()> {
+    let first = world.fleet.of(service);
+    world.fleet.kill(first).await?;
+    // Longer than the session: the broker has given the partitions away.
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    Ok(())
+}
