@@ -16,10 +16,12 @@ setup: ## Install what the build and the tests need from the system (compiler, P
 	@./scripts/setup
 
 up: setup ## Run the whole system on this machine until Ctrl-C
+	@./scripts/playground >/dev/null
 	@exec cargo run -p belay -- up $(ARGS)
 
 test: setup ## Run every test; ARGS are those of `cargo test`, e.g. ARGS="-p orders"
-	cargo run --quiet -p test-postgres --bin with-postgres -- cargo test $(or $(ARGS),--workspace)
+	@./scripts/playground >/dev/null
+	cargo run --quiet -p test-postgres --bin with-postgres -- ./scripts/test $(ARGS)
 
 test-%: ## test-real: the end-to-end suite on real parts (ARGS=core: without two of them). test-faults: kill, cut, halt and forget, then audit
 	./scripts/test-$* $(ARGS)

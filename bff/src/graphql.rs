@@ -12,6 +12,7 @@
 //! | [`payload`] | what mutations answer, with the refusals of the business |
 //! | [`ids`], [`paging`], [`scalars`] | opaque ids, pages, amounts |
 //! | [`nulls`] | where a field that failed leaves its null |
+//! | [`inputs`] | whether variables are what they are declared to be |
 //!
 //! Ownership is checked in [`reader`] and nowhere else, so that every way to an object passes the check.
 
@@ -20,6 +21,7 @@ mod authorization;
 mod dead_letter;
 mod failure;
 mod ids;
+mod inputs;
 mod mutation;
 mod nulls;
 mod operator;
@@ -41,6 +43,7 @@ use async_graphql::{Interface, SDLExportOptions, Schema, SchemaBuilder};
 use crate::{app::App, config::Introspection};
 
 pub(crate) use failure::{Code, RequestTrace};
+pub(crate) use inputs::Inputs;
 pub(crate) use reader::Reader;
 
 /// The most that one request may cost: every field counts one, those of a page as often as `first` says.

@@ -123,6 +123,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let tracked = sockets.clone();
     host.spawn(|shutdown| Transport::closed(tracked, shutdown));
     let transport = Transport {
+        inputs: Arc::new(graphql::Inputs::of(&graphql::sdl())),
         edge: graphql::schema(app.clone(), config.introspection),
         app,
         authenticator,

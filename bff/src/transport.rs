@@ -31,7 +31,12 @@ use axum::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{app::App, auth::Authenticator, config::Introspection, graphql::Edge};
+use crate::{
+    app::App,
+    auth::Authenticator,
+    config::Introspection,
+    graphql::{Edge, Inputs},
+};
 
 /// Bytes of one request, or of one WebSocket message, at most.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -40,6 +45,8 @@ const MAX_REQUEST_BYTES: usize = 256 * 1024;
 #[derive(Clone)]
 pub(crate) struct Transport {
     pub edge: Edge,
+    /// What the variables of a request can be.
+    pub inputs: Arc<Inputs>,
     pub app: Arc<App>,
     pub authenticator: Authenticator,
     pub introspection: Introspection,

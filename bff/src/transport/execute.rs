@@ -59,16 +59,25 @@ pub(crate) struct Caller {
     pub request_id: Uuid,
 }
 
-/// Parses a request, checks its limits and whether `viewer` may ask for the schema, and finds the operation that is meant.
+/// Parses a request, checks its limits and whether `viewer` may ask for the schema, finds the operation that is meant, and
+/// checks its variables.
+///
+/// # Errors
+/// What is wrong with the request as a whole: nothing of it may be carried out.
 pub(crate) fn prepare(transport: &Transport, viewer: &Viewer, asked: Asked) -> Result<Prepared, ServerError> {
-    let variables = asked.variables.map_or(Json::Null, Json::Object);
-    if holds_nul(&variables) || asked.query.contains('\0') || asked.query.contains("\\u0000") {
+    let variables = asked.variables.unwrap_or_default();
+    if variables
+        .iter()
+        .any(|(name, value)| name.contains('\0') || holds_nul(value))
+        || asked.query.contains('\0')
+        || asked.query.contains("\\u0000")
+    {
         return Err(error_with(
             Code::BadUserInput,
             "The request holds the character U+0000, which no text here may hold: remove it.",
         ));
     }
-    let mut request = Request::new(asked.query).variables(async_graphql::Variables::from_json(variables));
+    let mut request = Request::new(asked.query);
     if let Some(name) = asked.operation_name.filter(|name| !name.is_empty()) {
         request = request.operation_name(name);
     }
@@ -101,10 +110,13 @@ pub(crate) fn prepare(transport: &Transport, viewer: &Viewer, asked: Asked) -> R
     };
     match meant.map(|operation| &operation.node) {
         Some(meant) => {
+            let coerced = transport.inputs.check(&meant.variable_definitions, &variables);
+            coerced.map_err(|mismatch| error_with(Code::BadUserInput, &mismatch.to_string()))?;
             let order = Order::of(&meant.selection_set.node, &document.fragments);
             let operation = meant.ty;
+            let variables = async_graphql::Variables::from_json(Json::Object(variables));
             Ok(Prepared {
-                request,
+                request: request.variables(variables),
                 operation,
                 order,
             })

@@ -37,6 +37,8 @@ const PROTOCOL: &str = "graphql-transport-ws";
 const INIT_LIMIT: Duration = Duration::from_secs(10);
 /// How long a message may take to a client that reads slowly.
 const SEND_LIMIT: Duration = Duration::from_secs(10);
+/// How long a client may take to hear that its socket is closed.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(1);
 /// Operations of one socket at a time.
 const MAX_OPERATIONS: usize = 50;
 /// Why a socket is closed: code and reason.
@@ -264,8 +266,15 @@ impl Connection {
             code,
             reason: reason.into(),
         }));
-        // The client may be gone already, and nothing depends on its hearing this.
-        drop(timeout(Duration::from_secs(1), self.socket.send(frame)).await);
+        // To listen on until the end is to answer the client's own close, and to let it read ours: a connection that is
+        // dropped at once is reset, and what was sent last is lost with it. The client may be gone already, and nothing
+        // depends on its hearing this.
+        let farewell = async {
+            let sent = self.socket.send(frame).await;
+            while let Some(Ok(_)) = self.socket.recv().await {}
+            sent
+        };
+        drop(timeout(FAREWELL_LIMIT, farewell).await);
     }
 }
 

@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
@@ -116,7 +117,6 @@ async fn neither_none_nor_a_shared_secret_nor_a_foreign_key_is_taken() {
     let confused = jsonwebtoken::encode(&header, &claims, &secret).unwrap();
     assert!(refused(&edge, &confused).await.contains("algorithm"));
 
-    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let unsigned = format!(
         "{}.{}.",
@@ -192,5 +192,80 @@ async fn keys_serve_while_the_issuer_is_away_and_without_any_the_client_may_come
     .await;
     issuer.server.reset().await;
     assert_eq!(status(&edge, &format!("Bearer {token}")).await.0, 200);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_storm_of_made_up_keys_is_one_question_to_the_issuer() {
+    let edge = edge().await;
+    let issuer = &edge.around.issuer;
+    let known = edge.customer("anna");
+    assert_eq!(status(&edge, &format!("Bearer {known}")).await.0, 200);
+    issuer.serve(&[&issuer.key]).await;
+    let claims = issuer.claims("anna", &["customer"]);
+    let made_up: Vec<_> = (0..100).map(|_| Key::new().sign(&claims)).collect();
+    let asked = made_up.iter().map(|token| refused(&edge, token));
+    for message in futures::future::join_all(asked).await {
+        assert!(message.contains("not signed with a key"), "{message}");
+    }
+    assert_eq!(issuer.times_asked().await, 1);
+    assert_eq!(status(&edge, &format!("Bearer {known}")).await.0, 200);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_that_the_issuer_withdraws_counts_no_more_once_that_is_known() {
+    let edge = edge().await;
+    let issuer = &edge.around.issuer;
+    let old = edge.customer("anna");
+    assert_eq!(status(&edge, &format!("Bearer {old}")).await.0, 200);
+    let next = Key::new();
+    issuer.serve(&[&next]).await;
+    // The first token of the new key makes the keys be fetched.
+    let new = next.sign(&issuer.claims("anna", &["customer"]));
+    assert_eq!(status(&edge, &format!("Bearer {new}")).await.0, 200);
+    assert!(refused(&edge, &old).await.contains("not signed with a key"));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_token_decides_neither_its_algorithm_nor_where_its_key_is() {
+    let edge = edge().await;
+    let issuer = &edge.around.issuer;
+    let claims = issuer.claims("anna", &["admin"]);
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signature = URL_SAFE_NO_PAD.encode([7; 64]);
+    // Algorithms that are taken, but not with this key; and some that are not taken at all.
+    for alg in ["RS256", "EdDSA", "ES384", "PS256", "HS512"] {
+        let header = json!({ "alg": alg, "kid": issuer.key.id });
+        let token = format!("{}.{}.{signature}", part(&header), part(&claims));
+        assert!(refused(&edge, &token).await.contains("algorithm"), "{alg}");
+    }
+    // A forger who brings his own key, by address or by value, is not asked for it.
+    let elsewhere = wiremock::MockServer::start().await;
+    let forger = Key::new();
+    for name in ["jku", "x5u"] {
+        let mut header = Header::new(Algorithm::ES256);
+        header.kid = Some(forger.id.clone());
+        let address = Some(format!("{}/keys", elsewhere.uri()));
+        match name {
+            "jku" => header.jku = address,
+            _ => header.x5u = address,
+        }
+        let token = forger.sign_with(&header, &claims);
+        assert!(
+            refused(&edge, &token).await.contains("not signed with a key"),
+            "{name}"
+        );
+    }
+    assert!(elsewhere.received_requests().await.unwrap().is_empty());
+    let mut header = Header::new(Algorithm::ES256);
+    header.kid = Some(issuer.key.id.clone());
+    header.jwk = Some(forger.public.clone());
+    assert!(
+        refused(&edge, &forger.sign_with(&header, &claims))
+            .await
+            .contains("not signed with a key")
+    );
     edge.stop().await;
 }

@@ -7,12 +7,15 @@
     reason = "tests look into the tables with statements of their own"
 )]
 
+mod audits;
 mod auth;
+mod browser;
 mod catalogue;
 mod contacts;
 mod edge;
 mod events;
 mod operators;
+mod page;
 mod products;
 mod purchases;
 mod resend;

@@ -20,7 +20,7 @@ use wiremock::{
 pub struct Key {
     pub id: String,
     private: EncodingKey,
-    public: Jwk,
+    pub public: Jwk,
     /// What an attacker could have: the public key as PEM.
     pub public_pem: String,
 }
@@ -46,7 +46,12 @@ impl Key {
     pub fn sign(&self, claims: &Value) -> String {
         let mut header = Header::new(Algorithm::ES256);
         header.kid = Some(self.id.clone());
-        jsonwebtoken::encode(&header, claims, &self.private).unwrap()
+        self.sign_with(&header, claims)
+    }
+
+    /// Signs under a header of any kind.
+    pub fn sign_with(&self, header: &Header, claims: &Value) -> String {
+        jsonwebtoken::encode(header, claims, &self.private).unwrap()
     }
 }
 

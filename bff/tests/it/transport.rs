@@ -1,10 +1,9 @@
 use reqwest::{Method, RequestBuilder, Response};
 use serde_json::{Value, json};
 
-use crate::edge::{Around, Edge, code};
+use crate::edge::{Around, Edge, code, product, product_id};
 
 const PRODUCTS: &str = "{ products { nodes { id } } }";
-const CANCEL: &str = "mutation { cancelPurchase(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", purchaseId: \"x\" }) { effects } }";
 
 async fn edge() -> Edge {
     Around::new().await.with_products(&[]).await.start().await
@@ -23,32 +22,99 @@ async fn sent(request: RequestBuilder) -> (u16, String, Value) {
 
 #[tokio::test]
 async fn nothing_that_a_foreign_pages_form_can_send_is_taken() {
-    let edge = edge().await;
-    let body = json!({ "query": CANCEL }).to_string();
-    for kind in [
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-    ] {
-        let request = edge
+    let lamp = product("LAMP", 1_000);
+    let edge = Edge::selling(std::slice::from_ref(&lamp)).await;
+    // Complete and allowed: only the way in which it comes is wrong.
+    let buy = format!(
+        "mutation {{ submitPurchase(input: {{ idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", lines: [{{ productId: {:?}, quantity: 1 }}], paymentMethodToken: \"tok_ok\" }}) {{ deduplicated }} }}",
+        product_id(&lamp)
+    );
+    let token = edge.customer("anna");
+    let body = json!({ "query": buy }).to_string();
+    let part =
+        format!("--x\r\ncontent-disposition: form-data; name=\"operations\"\r\n\r\n{body}\r\n--x--\r\n");
+    let form = reqwest::Url::parse_with_params("http://localhost/", [("query", &buy)]).unwrap();
+    let form = form.query().unwrap().to_owned();
+    for at in ["/graphql", "/graphql/stream"] {
+        for (kind, body) in [
+            (Some("text/plain"), &body),
+            (Some("text/plain; application/json"), &body),
+            (Some("application/x-www-form-urlencoded"), &form),
+            (Some("multipart/form-data; boundary=x"), &part),
+            (Some("application/graphql"), &buy),
+            (None, &body),
+        ] {
+            let request = edge
+                .http
+                .post(edge.url(at))
+                .bearer_auth(&token)
+                .body(body.clone());
+            let request = match kind {
+                Some(kind) => request.header("content-type", kind),
+                None => request,
+            };
+            let (status, _, answer) = sent(request).await;
+            assert_eq!(status, 415, "{at} {kind:?}: {answer}");
+        }
+        let by_get = edge
             .http
-            .post(edge.url("/graphql"))
-            .header("content-type", kind)
-            .body(body.clone());
-        let (status, _, answer) = sent(request).await;
-        assert_eq!(status, 415, "{kind}: {answer}");
+            .get(edge.url(at))
+            .query_pairs(&[("query", &buy)])
+            .bearer_auth(&token);
+        let response = by_get.send().await.unwrap();
+        assert_eq!(response.status(), 405, "{at}");
+        assert_eq!(response.headers()["allow"], "POST");
     }
-    let (status, _, _) = sent(edge.http.post(edge.url("/graphql")).body(body)).await;
-    assert_eq!(status, 415);
-    let response = edge
-        .http
-        .get(edge.url("/graphql"))
-        .query_pairs(&[("query", CANCEL)])
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 405);
-    assert_eq!(response.headers()["allow"], "POST");
+    let count = "select count(*) from submission";
+    let bought: i64 = sqlx::query_scalar(count).fetch_one(&edge.pool()).await.unwrap();
+    assert_eq!(bought, 0);
+    let good = sent(post(&edge, &json!({ "query": buy })).bearer_auth(&token)).await;
+    assert_eq!(
+        good.2["data"]["submitPurchase"]["deduplicated"], false,
+        "{}",
+        good.2
+    );
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn variables_that_cannot_be_coerced_make_no_well_formed_request() {
+    let edge = edge().await;
+    let page = "query ($n: Int!) { a: __typename products(first: $n) { nodes { id } } }";
+    let buy = "mutation ($input: SubmitPurchaseInput!) { submitPurchase(input: $input) { deduplicated } }";
+    let input =
+        |key: &str| json!({ "input": { "idempotencyKey": key, "lines": [], "paymentMethodToken": "t" } });
+    for (query, variables) in [
+        (page, json!({})),
+        (page, json!({ "n": null })),
+        (page, json!({ "n": "1" })),
+        (page, json!({ "n": 2_147_483_648_u64 })),
+        (buy, input("no UUID")),
+        (buy, json!({ "input": {} })),
+        (
+            "query ($s: [ProductStatus!]) { products(filter: { status: $s }) { nodes { id } } }",
+            json!({ "s": ["GONE"] }),
+        ),
+    ] {
+        let body = json!({ "query": query, "variables": variables });
+        for (accept, expected) in [
+            ("application/graphql-response+json", 400),
+            ("application/json", 200),
+        ] {
+            let (status, _, answer) = sent(post(&edge, &body).header("accept", accept)).await;
+            assert_eq!(
+                (status, code(&answer)),
+                (expected, "BAD_USER_INPUT"),
+                "{body}: {answer}"
+            );
+            assert!(answer.get("data").is_none(), "{body}: {answer}");
+        }
+    }
+    // What only the field can judge is the field's to refuse: it was carried out.
+    let judged = json!({ "query": page, "variables": { "n": 0 } });
+    let (status, _, answer) =
+        sent(post(&edge, &judged).header("accept", "application/graphql-response+json")).await;
+    assert_eq!((status, code(&answer)), (200, "BAD_USER_INPUT"), "{answer}");
     edge.stop().await;
 }
 
@@ -169,17 +235,19 @@ async fn a_request_that_asks_for_too_much_is_refused_before_it_is_carried_out() 
 }
 
 #[tokio::test]
-async fn the_playground_loads_nothing_from_elsewhere() {
+async fn the_playground_may_load_nothing_from_elsewhere() {
     let edge = edge().await;
     for page in [
         "/playground",
-        "/playground/playground.js",
-        "/playground/playground.css",
+        "/playground/plain",
+        "/playground/plain.js",
+        "/playground/plain.css",
     ] {
         let response = edge.http.get(edge.url(page)).send().await.unwrap();
         assert_eq!(response.status(), 200);
         let policy = response.headers()["content-security-policy"].to_str().unwrap();
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
         let text = response.text().await.unwrap();
         assert!(
             !text.contains("http://") && !text.contains("https://") && !text.contains("src=\"//"),

@@ -39,6 +39,12 @@ impl Client {
         }
     }
 
+    /// A client that asks for no protocol at all, so that its library does not insist on one.
+    async fn without_protocol(edge: &Edge) -> Self {
+        let address = edge.url("/graphql/ws").replace("http", "ws");
+        Self(connect_async(address).await.unwrap().0)
+    }
+
     async fn initialized(edge: &Edge, token: &str) -> Self {
         let mut client = Self::open(edge).await;
         client.say(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } })).await;
@@ -193,6 +199,20 @@ async fn every_breach_of_the_protocol_has_its_close_code() {
     same.follow("1", id).await;
     assert_eq!(same.close_code().await, 4409);
 
+    // Bytes are no messages, and neither is a text that is no JSON.
+    for wrong in [Message::binary(b"{}".to_vec()), Message::text("{")] {
+        for mut client in [
+            Client::open(&edge).await,
+            Client::initialized(&edge, &token).await,
+        ] {
+            client.0.send(wrong.clone()).await.unwrap();
+            assert_eq!(client.close_code().await, 4400);
+        }
+    }
+
+    // Of another subprotocol, or of none.
+    assert_eq!(Client::without_protocol(&edge).await.close_code().await, 4406);
+
     for payload in [
         json!({ "Authorization": "Bearer nonsense" }),
         json!({ "authorization": "x" }),
@@ -272,5 +292,77 @@ async fn a_socket_that_says_nothing_is_closed_after_ten_seconds() {
     let edge = edge().await;
     let mut client = Client::open(&edge).await;
     assert_eq!(client.close_code().await, 4408);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_too_much_for_one_socket_is_refused() {
+    let edge = edge().await;
+    let id = PurchaseId::fresh();
+    let told = json!({ "purchases": [purchase(id, "anna", 2, "RUNNING")] });
+    answer(&edge.around.purchase_manager, "/purchases", told).await;
+    let token = edge.customer("anna");
+
+    let mut long = Client::initialized(&edge, &token).await;
+    long.say(json!({ "type": "ping", "payload": { "text": "x".repeat(300_000) } }))
+        .await;
+    assert_eq!(long.close_code().await, 1009);
+
+    let mut busy = Client::initialized(&edge, &token).await;
+    for number in 0..50 {
+        busy.follow(&number.to_string(), id).await;
+        busy.update().await;
+    }
+    busy.follow("one too many", id).await;
+    let refused = busy.hear().await;
+    assert_eq!(
+        (&refused["type"], &refused["id"]),
+        (&json!("error"), &json!("one too many"))
+    );
+    assert_eq!(refused["payload"][0]["extensions"]["code"], "COST_EXCEEDED");
+    // Those that run go on, and one that ends makes room.
+    busy.say(json!({ "type": "complete", "id": "0" })).await;
+    busy.follow("now", id).await;
+    assert_eq!(busy.update().await, (2, "RUNNING".to_owned()));
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn without_the_issuer_a_socket_is_told_to_come_again() {
+    let around = Around::new().await.with_products(&[]).await;
+    around.issuer.server.reset().await;
+    let edge = around.start().await;
+    let mut client = Client::open(&edge).await;
+    let payload = json!({ "Authorization": format!("Bearer {}", edge.customer("anna")) });
+    client
+        .say(json!({ "type": "connection_init", "payload": payload }))
+        .await;
+    assert_eq!(client.close_code().await, 1013);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_is_let_go() {
+    let edge = edge().await;
+    let mut client = Client::initialized(&edge, &edge.customer("anna")).await;
+    client.0.close(None).await.unwrap();
+    // Nothing but the echo of its own close.
+    assert!(matches!(client.next().await, Message::Close(_)));
+    let stopped = timeout(Duration::from_secs(5), edge.stop()).await;
+    stopped.expect("nobody is waited for");
+}
+
+#[tokio::test]
+async fn a_subscription_whose_variables_cannot_be_is_refused_and_the_socket_goes_on() {
+    let edge = edge().await;
+    let mut client = Client::initialized(&edge, &edge.customer("anna")).await;
+    for variables in [json!({}), json!({ "id": null }), json!({ "id": 1.5 })] {
+        client
+            .say(json!({ "type": "subscribe", "id": "1", "payload": { "query": FOLLOW, "variables": variables } }))
+            .await;
+        let refused = client.hear().await;
+        assert_eq!(refused["type"], "error", "{variables}: {refused}");
+        assert_eq!(refused["payload"][0]["extensions"]["code"], "BAD_USER_INPUT");
+    }
     edge.stop().await;
 }
