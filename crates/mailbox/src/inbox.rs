@@ -63,11 +63,13 @@ async fn claim_as(
         .map(|m| format!("{} {}", m.envelope.source, m.topic))
         .collect();
     let sequences: Vec<Option<i64>> = batch.iter().map(|m| m.envelope.sequence).collect();
-    // Inserted in the order of the ids, so that two instances that meet during a rebalance cannot deadlock.
+    // A message that is in the batch twice counts where it came first. Inserted in the order of the ids, so that two instances that meet during a rebalance cannot deadlock.
     let rows = sqlx::query!(
         r#"with message as (
-               select * from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
+               select distinct on (m.id) *
+               from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
                    with ordinality as m (id, topic, key, stream, sequence, position)
+               order by m.id, m.position
            ), held as (
                select p.topic, p.key from parked p
                where p.consumer = $1 and p.resolved_at is null and not $7
@@ -79,7 +81,7 @@ async fn claim_as(
                where not exists (select from inbox i where i.consumer = $1 and i.message_id = m.id)
            ), claimed as (
                insert into inbox (consumer, message_id, stream, key, sequence)
-               select distinct on (m.id) $1, m.id, m.stream, m.key, m.sequence from message m
+               select $1, m.id, m.stream, m.key, m.sequence from message m
                where m.id not in (select id from blocked)
                order by m.id
                on conflict do nothing

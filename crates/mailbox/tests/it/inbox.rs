@@ -76,6 +76,17 @@ async fn a_message_that_arrives_behind_a_later_one_is_recorded() {
     assert_eq!(regressions(&bench).await, [2, 5]);
 }
 
+/// A relay that could not delete what it sent sends all of it again, and a consumer may take both at once.
+#[tokio::test]
+async fn messages_that_come_twice_in_one_batch_are_in_order() {
+    let bench = Bench::new().await;
+    let key = PurchaseId::fresh();
+    let (first, second) = (received(&bench, key, 1).await, received(&bench, key, 2).await);
+    let batch = [first.clone(), second.clone(), first, second];
+    assert_eq!(claim(&bench, &batch).await, 2);
+    assert_eq!(regressions(&bench).await, Vec::<i64>::new());
+}
+
 #[tokio::test]
 async fn another_key_sender_or_topic_has_an_order_of_its_own() {
     let bench = Bench::new().await;
