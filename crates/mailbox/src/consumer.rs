@@ -126,7 +126,8 @@ impl<H: Handler> Consumer<H> {
     /// Runs until `shutdown`. A batch that has begun is finished first.
     ///
     /// # Errors
-    /// Only when the client cannot be made from its settings; everything later is tried again.
+    /// When the client cannot be made from its settings, or the broker has put another one in its place (the same
+    /// `group.instance.id`: fault suite, "SIGSTOP, and a successor under the same name"); everything else is tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (mut read, mut replay) = (Box::pin(self.read(&shutdown)), Box::pin(self.replay(&shutdown)));
         // Neither is dropped at shutdown: both finish what they have begun.
@@ -166,6 +167,14 @@ impl<H: Handler> Consumer<H> {
             let first = match first {
                 Ok(message) => message.detach(),
                 Err(error) => {
+                    // A client that has failed for good never gets a message again: the broker has given its name in the
+                    // group to another process, for one. Ending is the way out: whoever runs the service starts it anew.
+                    if let Some((code, reason)) = consumer.client().fatal_error() {
+                        anyhow::bail!(
+                            "the consumer of {} has failed for good ({code:?}): {reason}",
+                            self.group
+                        );
+                    }
                     if complained.is_none_or(|at: tokio::time::Instant| at.elapsed() > COMPLAINT) {
                         tracing::warn!(group = %self.group, "the broker is away or not ready, which is waited out: {error}");
                         complained = Some(tokio::time::Instant::now());
