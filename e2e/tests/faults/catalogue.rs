@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use mailbox::failpoint::Point;
+use mailbox::failpoint::{Guard, Point};
 
 use crate::{
-    halts, kills, messages, outages,
+    guards, halts, kills, messages, outages,
     report::{Row, table},
     serve::SERVICES,
     world::World,
@@ -25,7 +25,8 @@ enum Fault {
     Cut,
     DatabaseSilent,
     BrokerSilent,
-    Repeated,
+    /// What a guard is there for, with the guard in place.
+    GuardedAgainst(Guard),
     Rebalanced,
     PartitionsMove,
     IdleWriter,
@@ -48,7 +49,9 @@ impl Fault {
             Self::Cut,
             Self::DatabaseSilent,
             Self::BrokerSilent,
-            Self::Repeated,
+            Self::GuardedAgainst(Guard::Barrier),
+            Self::GuardedAgainst(Guard::RowLock),
+            Self::GuardedAgainst(Guard::DeleteRule),
             Self::Rebalanced,
             Self::PartitionsMove,
             Self::IdleWriter,
@@ -72,7 +75,7 @@ impl Fault {
             Self::Cut => "connections cut, to both",
             Self::DatabaseSilent => "half-open connections to PostgreSQL",
             Self::BrokerSilent => "half-open connections to Kafka",
-            Self::Repeated => "messages duplicated and reordered",
+            Self::GuardedAgainst(guard) => guards::name(guard),
             Self::Rebalanced => "forced rebalances",
             Self::PartitionsMove => "killed for good, partitions move",
             Self::IdleWriter => "long idle writer transaction",
@@ -155,10 +158,9 @@ impl Fault {
                 let fault = async |world: &mut World| outages::broker_silent(world).await;
                 world.suffer(row, fault).await?;
             }
-            Self::Repeated => {
-                let fault = async |world: &mut World| messages::repeated(world).await;
-                world.suffer(row, fault).await?;
-                world.suffer(row, fault).await?;
+            Self::GuardedAgainst(guard) => {
+                guards::suffer_for(guard, world, row).await?;
+                guards::suffer_for(guard, world, row).await?;
             }
             Self::Rebalanced => {
                 let fault = async |world: &mut World| halts::rebalanced(world).await;
@@ -210,13 +212,7 @@ pub async fn run(seed: u64, only: &[String]) -> anyhow::Result<bool> {
         if !only.is_empty() && !only.iter().any(|word| name.contains(word.as_str())) {
             continue;
         }
-        let mut row = Row {
-            fault: name,
-            times: 0,
-            in_flight: 0,
-            violations: Vec::new(),
-            seconds: 0.0,
-        };
+        let mut row = Row::new(&name);
         let happened = Box::pin(fault.happen(&mut world, &mut row)).await;
         println!(
             "{}: {} times, {} in flight, {} violations, {:.0} s",

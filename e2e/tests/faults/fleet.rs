@@ -1,13 +1,13 @@
 //! The services' processes: each can be killed, halted, and started again at the same address with the same group membership.
 
-use std::{fs::File, path::PathBuf, process::Stdio, time::Duration};
+use std::{fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::Stdio, time::Duration};
 
 use anyhow::{Context, bail};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::{
     serve::SERVICES,
@@ -29,30 +29,38 @@ struct Instance {
     member: String,
     port: u16,
     internal_port: u16,
-    child: Option<Child>,
+    running: Option<Process>,
+}
+
+/// A running process. It ends when this end of its standard input is closed.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    /// Kept apart, because waiting for a child closes what it holds.
+    _leash: Option<ChildStdin>,
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = self.child.id().context("it has not ended")?.cast_signed();
+        Ok(kill(Pid::from_raw(pid), signal)?)
+    }
 }
 
 /// A process in whose place another one was started. Dropping it ends it.
 #[derive(Debug)]
-pub struct Ghost {
-    child: Child,
-}
+pub struct Ghost(Process);
 
 impl Ghost {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
-        send(&self.child, signal)
+        self.0.signal(signal)
     }
 
     /// Whether it ends by itself within `limit`.
     pub async fn ended(&mut self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.child.wait()).await.is_ok()
+        tokio::time::timeout(limit, self.0.child.wait()).await.is_ok()
     }
-}
-
-fn send(child: &Child, signal: Signal) -> anyhow::Result<()> {
-    let pid = child.id().context("it has not ended")?.cast_signed();
-    Ok(kill(Pid::from_raw(pid), signal)?)
 }
 
 /// All processes. Dropping it ends them.
@@ -61,11 +69,13 @@ pub struct Fleet {
     instances: Vec<Instance>,
     logs: PathBuf,
     client: reqwest::Client,
+    /// What every process is started with.
+    environment: Vec<(String, String)>,
 }
 
 impl Fleet {
-    /// One process of each service, not started.
-    pub fn new() -> anyhow::Result<Self> {
+    /// One process of each service, not started; all of them will have `environment`.
+    pub fn new(environment: &[(String, String)]) -> anyhow::Result<Self> {
         let logs = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../target/faults-logs"));
         std::fs::create_dir_all(&logs)?;
         let mut fleet = Self {
@@ -74,6 +84,7 @@ impl Fleet {
             client: reqwest::Client::builder()
                 .timeout(Duration::from_secs(2))
                 .build()?,
+            environment: environment.to_vec(),
         };
         for service in SERVICES {
             fleet.add(service)?;
@@ -89,7 +100,7 @@ impl Fleet {
             member: format!("{service}-{same}"),
             port: free_port()?,
             internal_port: free_port()?,
-            child: None,
+            running: None,
         });
         Ok(self.instances.len() - 1)
     }
@@ -125,9 +136,9 @@ impl Fleet {
     }
 
     /// Starts every process and waits until all are ready.
-    pub async fn start_all(&mut self, stage: &Stage, environment: &[(&str, String)]) -> anyhow::Result<()> {
+    pub async fn start_all(&mut self, stage: &Stage) -> anyhow::Result<()> {
         for number in 0..self.instances.len() {
-            self.start(number, stage, environment)?;
+            self.start(number, stage, &[])?;
         }
         for number in 0..self.instances.len() {
             self.ready(number).await?;
@@ -144,15 +155,16 @@ impl Fleet {
     ) -> anyhow::Result<()> {
         let flags = self.flags(number, stage);
         let instance = &mut self.instances[number];
-        anyhow::ensure!(instance.child.is_none(), "{} runs", instance.member);
+        anyhow::ensure!(instance.running.is_none(), "{} runs", instance.member);
         let log = File::options()
             .create(true)
             .append(true)
             .open(self.logs.join(format!("{}.log", instance.member)))?;
-        let child = Command::new(std::env::current_exe()?)
+        let mut child = Command::new(std::env::current_exe()?)
             .arg0(instance.service)
             .args(flags)
             .env("RUST_LOG", "warn,librdkafka=off,rdkafka=off")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(environment.iter().map(|(name, value)| (*name, value)))
             .stdin(Stdio::piped())
             .stderr(log.try_clone()?)
@@ -160,7 +172,8 @@ impl Fleet {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("{} cannot be run", instance.member))?;
-        instance.child = Some(child);
+        let leash = child.stdin.take();
+        instance.running = Some(Process { child, _leash: leash });
         Ok(())
     }
 
@@ -171,8 +184,8 @@ impl Fleet {
         let url = format!("http://127.0.0.1:{}/readyz", instance.port);
         let deadline = tokio::time::Instant::now() + READY_LIMIT;
         loop {
-            let child = instance.child.as_mut().context("it was started")?;
-            if let Some(status) = child.try_wait()? {
+            let process = instance.running.as_mut().context("it was started")?;
+            if let Some(status) = process.child.try_wait()? {
                 bail!("{} ended while it started: {status}", instance.member);
             }
             if let Ok(answer) = client.get(&url).send().await
@@ -195,16 +208,16 @@ impl Fleet {
 
     /// Kills a process with SIGKILL.
     pub async fn kill(&mut self, number: usize) -> anyhow::Result<()> {
-        let child = self.instances[number].child.take();
-        let mut child = child.context("it runs")?;
-        child.kill().await.context("it can be killed")
+        let process = self.instances[number].running.take();
+        let mut process = process.context("it runs")?;
+        process.child.kill().await.context("it can be killed")
     }
 
     /// Has a process drain and end, as a rollout does.
     pub async fn drain(&mut self, number: usize) -> anyhow::Result<()> {
         self.signal(number, Signal::SIGTERM)?;
-        let mut child = self.instances[number].child.take().context("it runs")?;
-        tokio::time::timeout(Duration::from_secs(20), child.wait())
+        let mut process = self.instances[number].running.take().context("it runs")?;
+        tokio::time::timeout(Duration::from_secs(20), process.child.wait())
             .await
             .context("it does not end")??;
         Ok(())
@@ -212,36 +225,45 @@ impl Fleet {
 
     /// Sends a process a signal.
     pub fn signal(&self, number: usize, signal: Signal) -> anyhow::Result<()> {
-        send(self.instances[number].child.as_ref().context("it runs")?, signal)
+        let process = self.instances[number].running.as_ref();
+        process.context("it runs")?.signal(signal)
     }
 
     /// Gives a process out of hand: another one can be started in its place, at another address.
     pub fn forsake(&mut self, number: usize) -> anyhow::Result<Ghost> {
         let instance = &mut self.instances[number];
-        let child = instance.child.take().context("it runs")?;
+        let process = instance.running.take().context("it runs")?;
         instance.port = free_port()?;
         instance.internal_port = free_port()?;
-        Ok(Ghost { child })
+        Ok(Ghost(process))
     }
 
-    /// Waits until a process has died by itself. False when it lives on.
+    /// Waits until a process has killed itself. False when it lives on.
     pub async fn dies(&mut self, number: usize, limit: Duration) -> anyhow::Result<bool> {
-        let child = self.instances[number].child.as_mut().context("it was started")?;
-        let died = tokio::time::timeout(limit, child.wait()).await.is_ok();
-        if died {
-            self.instances[number].child = None;
-        }
-        Ok(died)
+        let process = self.instances[number]
+            .running
+            .as_mut()
+            .context("it was started")?;
+        let Ok(status) = tokio::time::timeout(limit, process.child.wait()).await else {
+            return Ok(false);
+        };
+        let status = status?;
+        self.instances[number].running = None;
+        anyhow::ensure!(
+            status.signal() == Some(Signal::SIGKILL as i32),
+            "it did not die as it was to: {status}"
+        );
+        Ok(true)
     }
 
     /// The processes that have ended though nobody wanted it, with their exit status.
     pub fn casualties(&mut self) -> Vec<(usize, String)> {
         let mut found = Vec::new();
         for (number, instance) in self.instances.iter_mut().enumerate() {
-            if let Some(child) = &mut instance.child
-                && let Ok(Some(status)) = child.try_wait()
+            if let Some(process) = &mut instance.running
+                && let Ok(Some(status)) = process.child.try_wait()
             {
-                instance.child = None;
+                instance.running = None;
                 found.push((number, format!("{} ended by itself: {status}", instance.member)));
             }
         }
@@ -251,8 +273,8 @@ impl Fleet {
     /// Kills all of them.
     pub async fn stop(&mut self) {
         for instance in &mut self.instances {
-            if let Some(mut child) = instance.child.take() {
-                let _ = child.kill().await;
+            if let Some(mut process) = instance.running.take() {
+                let _ = process.child.kill().await;
             }
         }
     }

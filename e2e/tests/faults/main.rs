@@ -32,7 +32,9 @@
 
 mod catalogue;
 mod check;
+mod endurance;
 mod fleet;
+mod guards;
 mod halts;
 mod kills;
 mod ledger;
@@ -67,6 +69,10 @@ enum What {
         #[arg(long)]
         only: Vec<String>,
     },
+    /// Every guard of the system, switched off one at a time.
+    Guards,
+    /// Thousands of purchases, a service killed every few seconds.
+    Endurance(endurance::Endurance),
 }
 
 fn main() -> ExitCode {
@@ -79,9 +85,14 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    let good = runtime.block_on(async {
+    let good: anyhow::Result<bool> = runtime.block_on(async {
         match arguments.what {
-            None => Box::pin(catalogue::run(arguments.seed, &[])).await,
+            None => {
+                let survived = Box::pin(catalogue::run(arguments.seed, &[])).await?;
+                Ok(Box::pin(guards::run(arguments.seed, false)).await? && survived)
+            }
+            Some(What::Guards) => Box::pin(guards::run(arguments.seed, true)).await,
+            Some(What::Endurance(asked)) => Box::pin(endurance::run(arguments.seed, &asked)).await,
             Some(What::Faults { only }) => Box::pin(catalogue::run(arguments.seed, &only)).await,
         }
     });

@@ -21,6 +21,17 @@ pub async fn broker_killed(world: &mut World, away: Duration) -> anyhow::Result<
     world.stage.restart_broker().await
 }
 
+/// The broker dies, services go on writing to their outboxes, and then everybody who sends dies too.
+pub async fn everything_killed(world: &mut World) -> anyhow::Result<()> {
+    world.stage.kill_broker().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for number in 0..world.fleet.len() {
+        world.fleet.kill(number).await?;
+    }
+    world.stage.restart_broker().await?;
+    world.fleet.start_all(&world.stage).await
+}
+
 /// A broker comes in the old one's place that has never heard of anything: no message, no group, no offset.
 pub async fn broker_forgot(world: &mut World) -> anyhow::Result<()> {
     world.expected.broker_remembers = false;

@@ -11,6 +11,19 @@ pub struct Row {
     pub seconds: f64,
 }
 
+impl Row {
+    /// A fault that has not happened yet.
+    pub fn new(fault: &str) -> Self {
+        Self {
+            fault: fault.to_owned(),
+            times: 0,
+            in_flight: 0,
+            violations: Vec::new(),
+            seconds: 0.0,
+        }
+    }
+}
+
 /// All rows, for a terminal and for Markdown alike.
 pub fn table(rows: &[Row]) -> String {
     let mut lines = vec![

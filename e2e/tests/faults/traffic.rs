@@ -23,10 +23,15 @@ const PLENTIFUL: usize = 6;
 const FEW: i32 = 40;
 /// How long a request is sent again before the suite gives up: longer than every fault.
 const ANSWER_LIMIT: Duration = Duration::from_secs(120);
+/// The share of customers who change their minds at once, in percent.
+pub const CANCELS: u32 = 10;
 /// Pause before a request is sent again.
-const AGAIN: Duration = Duration::from_millis(200);
-/// The most purchases that wait for an answer at a time.
-const AT_ONCE: usize = 200;
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long one answer may take.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// The most purchases that wait for an answer at a time. A debug build checks some tens of tokens a second: more at once than it
+/// can answer within [`PATIENCE`] would keep it from answering anybody.
+const AT_ONCE: usize = 40;
 
 /// What the customers know.
 #[derive(Debug, Default)]
@@ -55,11 +60,13 @@ impl Book {
 /// Somebody who buys, and what is for sale.
 #[derive(Debug, Clone)]
 pub struct Shop {
-    edge: Vec<String>,
+    edge: String,
     customers: Arc<Vec<String>>,
     plentiful: Arc<Vec<String>>,
     scarce: String,
     client: reqwest::Client,
+    /// The share of customers who change their minds at once, in percent.
+    pub cancels: u32,
     pub book: Arc<Book>,
 }
 
@@ -82,13 +89,12 @@ impl Shop {
     /// Makes the products and waits until they are for sale.
     pub async fn open(edge: String, admin: &str, customers: Vec<String>) -> anyhow::Result<Self> {
         let mut shop = Self {
-            edge: vec![edge],
+            edge,
             customers: Arc::new(customers),
             plentiful: Arc::default(),
             scarce: String::new(),
-            client: reqwest::Client::builder()
-                .timeout(Duration::from_secs(5))
-                .build()?,
+            client: reqwest::Client::builder().timeout(PATIENCE).build()?,
+            cancels: CANCELS,
             book: Arc::default(),
         };
         let mut plentiful = Vec::new();
@@ -132,7 +138,7 @@ impl Shop {
         self.buy_up_to(rate, seed, usize::MAX)
     }
 
-    /// The same, and ends by itself after so many purchases.
+    /// The same, and ends by itself when so many purchases are accepted.
     pub fn buy_up_to(&self, rate: f64, seed: u64, most: usize) -> Traffic {
         let stop = CancellationToken::new();
         let (stopped, shop) = (stop.clone(), self.clone());
@@ -141,13 +147,15 @@ impl Shop {
             let mut tick = tokio::time::interval(Duration::from_secs_f64(1.0 / rate));
             tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
             let mut buyers = JoinSet::new();
-            let mut begun = 0;
-            while begun < most && stopped.run_until_cancelled(tick.tick()).await.is_some() {
+            let enough = || shop.book.accepted() + shop.book.waiting.load(Ordering::SeqCst) >= most;
+            while stopped.run_until_cancelled(tick.tick()).await.is_some() {
                 while buyers.try_join_next().is_some() {}
-                if shop.book.waiting.load(Ordering::SeqCst) >= AT_ONCE {
+                if shop.book.accepted() >= most {
+                    break;
+                }
+                if enough() || shop.book.waiting.load(Ordering::SeqCst) >= AT_ONCE {
                     continue;
                 }
-                begun += 1;
                 let wish = shop.wish(&mut random);
                 let shop = shop.clone();
                 shop.book.waiting.fetch_add(1, Ordering::SeqCst);
@@ -166,14 +174,15 @@ impl Shop {
     }
 
     fn wish(&self, random: &mut StdRng) -> Wish {
-        let kind = random.gen_range(0..100);
+        let kind = random.gen_range(0..90);
+        let cancelled = random.gen_range(0..100) < self.cancels;
         let one = random.gen_range(0..PLENTIFUL);
         let mut lines = vec![(self.plentiful[one].clone(), random.gen_range(1..=3))];
         if kind % 2 == 0 {
             let other = (one + random.gen_range(1..PLENTIFUL)) % PLENTIFUL;
             lines.push((self.plentiful[other].clone(), 1));
         }
-        if (80..90).contains(&kind) {
+        if kind >= 80 {
             lines.push((self.scarce.clone(), 1));
         }
         Wish {
@@ -186,7 +195,7 @@ impl Shop {
             } else {
                 "tok_ok"
             },
-            cancel_after_ms: (kind >= 90).then(|| random.gen_range(0..400)),
+            cancel_after_ms: cancelled.then(|| random.gen_range(0..400)),
         }
     }
 
@@ -232,7 +241,7 @@ impl Shop {
     async fn attempt(&self, token: &str, body: String) -> anyhow::Result<Value> {
         let response = self
             .client
-            .post(format!("{}/graphql", self.edge[0]))
+            .post(format!("{}/graphql", self.edge))
             .header("content-type", "application/json")
             .bearer_auth(token)
             .body(body)

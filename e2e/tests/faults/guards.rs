@@ -1,0 +1,109 @@
+//! Goal: the suite is worth something. Method: each guard of the system is switched off, in a system of its own, which then
+//! suffers what the guard is there for. The suite has to notice, each time; with every guard in place the same is suffered
+//! without a violation.
+
+use std::time::Duration;
+
+use mailbox::failpoint::{Guard, Point, VARIABLE, WITHOUT};
+
+use crate::{check::Expectations, messages, outages, report::Row, world::World};
+
+/// How long a system without a guard may take until nothing moves: it may never come to that.
+const SETTLE: Duration = Duration::from_secs(25);
+/// How long purchase-manager pauses between a decision and its writing, in milliseconds: others come in between.
+const PAUSE_MS: u32 = 120;
+/// The share of customers who change their minds at once, in percent.
+const CANCELS: u32 = 60;
+
+/// What each guard is there for, and what is done to see it work.
+pub async fn suffer_for(guard: Guard, world: &mut World, row: &mut Row) -> anyhow::Result<()> {
+    match guard {
+        Guard::Inbox | Guard::Barrier => {
+            let fault = async |world: &mut World| messages::repeated(world).await;
+            world.suffer(row, fault).await
+        }
+        Guard::RowLock => {
+            let number = world.fleet.of("purchase-manager");
+            world.fleet.kill(number).await?;
+            let slow = [(
+                VARIABLE,
+                format!("{}=pause@{PAUSE_MS}", Point::SagasDecided.name()),
+            )];
+            world.fleet.start(number, &world.stage, &slow)?;
+            world.fleet.ready(number).await?;
+            world.shop.cancels = CANCELS;
+            let fault = async |_: &mut World| {
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                Ok(())
+            };
+            let suffered = world.suffer(row, fault).await;
+            world.shop.cancels = crate::traffic::CANCELS;
+            suffered?;
+            world.fleet.kill(number).await?;
+            world.fleet.bring_back(number, &world.stage).await
+        }
+        Guard::DeleteRule => {
+            let fault = async |world: &mut World| outages::everything_killed(world).await;
+            world.suffer(row, fault).await
+        }
+    }
+}
+
+/// What the row of the table of faults is called, in which the guard is in place.
+pub fn name(guard: Guard) -> &'static str {
+    match guard {
+        Guard::Inbox | Guard::Barrier => "messages duplicated and reordered",
+        Guard::RowLock => "cancellations amid slow decisions",
+        Guard::DeleteRule => "broker and senders killed together",
+    }
+}
+
+/// Switches off one guard after the other and prints who noticed. True when each was noticed.
+pub async fn run(seed: u64, with_control: bool) -> anyhow::Result<bool> {
+    println!("\nguards, seed {seed}");
+    let mut good = true;
+    if with_control {
+        let mut world = Box::pin(World::start(seed, &[])).await?;
+        for guard in [Guard::Inbox, Guard::RowLock, Guard::DeleteRule] {
+            let mut row = Row::new(name(guard));
+            Box::pin(suffer_for(guard, &mut world, &mut row)).await?;
+            println!(
+                "every guard in place, {}: {} violations",
+                row.fault,
+                row.violations.len()
+            );
+            good &= row.violations.is_empty();
+        }
+        world.stop().await;
+    }
+    let mut lines = vec![
+        "| guard switched off | suffered | noticed | by | seconds |".to_owned(),
+        "|---|---|---|---|--:|".to_owned(),
+    ];
+    for guard in Guard::ALL {
+        let started = tokio::time::Instant::now();
+        let without = [(WITHOUT.to_owned(), guard.name().to_owned())];
+        let mut world = Box::pin(World::start(seed, &without)).await?;
+        world.lenient = Some(Expectations {
+            settle: SETTLE,
+            ..Expectations::default()
+        });
+        let mut row = Row::new(name(guard));
+        let suffered = Box::pin(suffer_for(guard, &mut world, &mut row)).await;
+        if let Err(error) = suffered {
+            row.violations.push(format!("{error:#}"));
+        }
+        world.stop().await;
+        good &= !row.violations.is_empty();
+        lines.push(format!(
+            "| {} | {} | {} | {} | {:.0} |",
+            guard.name(),
+            row.fault,
+            if row.violations.is_empty() { "NO" } else { "yes" },
+            row.violations.join("; ").replace('|', "/"),
+            started.elapsed().as_secs_f64()
+        ));
+    }
+    println!("\n{}\n", lines.join("\n"));
+    Ok(good)
+}
