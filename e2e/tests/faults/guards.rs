@@ -95,6 +95,7 @@ pub async fn run(seed: u64, with_control: bool) -> anyhow::Result<bool> {
         }
         world.stop().await;
         good &= !row.violations.is_empty();
+        println!("without {}: {} noticed", guard.name(), row.violations.len());
         lines.push(format!(
             "| {} | {} | {} | {} | {:.0} |",
             guard.name(),

@@ -161,8 +161,10 @@ impl Shop {
                 shop.book.waiting.fetch_add(1, Ordering::SeqCst);
                 buyers.spawn(async move {
                     if let Err(error) = shop.have(wish).await {
-                        shop.book.unanswered.fetch_add(1, Ordering::SeqCst);
-                        println!("a customer was not answered: {error:#}");
+                        // The first one tells it for all.
+                        if shop.book.unanswered.fetch_add(1, Ordering::SeqCst) == 0 {
+                            println!("a customer was not answered: {error:#}");
+                        }
                     }
                     shop.book.waiting.fetch_sub(1, Ordering::SeqCst);
                 });
