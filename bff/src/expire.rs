@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mailbox::limit::{STATEMENT_LIMIT, within};
 use sqlx::PgPool;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,7 @@ pub(crate) async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Re
             _ = tick.tick() => {}
         }
         while !shutdown.is_cancelled() {
-            match delete_expired(&pool).await {
+            match within(STATEMENT_LIMIT, delete_expired(&pool)).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => {

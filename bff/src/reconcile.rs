@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use contracts::product_admin::ProductChanged;
+use mailbox::limit::{STATEMENT_LIMIT, on_connection};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -75,11 +76,12 @@ async fn compare(pool: &PgPool, clients: &Clients, since: i64) -> anyhow::Result
         );
         from = next;
         let full = i64::try_from(page.len()).is_ok_and(|length| length >= PAGE);
-        let products = page.into_iter().filter_map(understood);
-        let mut connection = pool.acquire().await?;
-        catalogue::keep_newer(&mut connection, &newest(products))
-            .await
-            .context("the catalogue could not be written")?;
+        let products = newest(page.into_iter().filter_map(understood));
+        on_connection(pool, STATEMENT_LIMIT, async |connection| {
+            Ok(catalogue::keep_newer(connection, &products).await?)
+        })
+        .await
+        .context("the catalogue could not be written")?;
         if !full {
             return Ok(from.0);
         }

@@ -70,6 +70,9 @@ pub struct Config {
     /// What ended longer ago than this, in hours, when it is first heard of, gets no mail any more.
     #[arg(long, env = "BELAY_MAIL_STALE_HOURS", default_value_t = 168, value_parser = clap::value_parser!(u64).range(1..=8_760))]
     pub mail_stale_hours: u64,
+    /// Days for which it is known that the outcome of a purchase was told.
+    #[arg(long, env = "BELAY_RETENTION_NOTIFICATION_DAYS", default_value_t = 400, value_parser = host::config::days(crate::retention::LEAST_DAYS))]
+    pub retention_notification_days: u32,
     /// Pause between two comparisons with purchase-manager, in milliseconds.
     #[arg(long, env = "BELAY_RECONCILE_EVERY_MS", default_value_t = 60_000, value_parser = clap::value_parser!(u64).range(50..=3_600_000))]
     pub reconcile_every_ms: u64,

@@ -7,6 +7,10 @@
 use std::{sync::Arc, time::Duration};
 
 use contracts::purchase_manager::PurchaseUpdated;
+use mailbox::{
+    Fault,
+    limit::{STATEMENT_LIMIT, within},
+};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -88,7 +92,7 @@ impl Feed {
     /// # Errors
     /// When purchase-manager does not answer as agreed or the database fails. What was taken over by then stays.
     pub async fn compare(&self) -> anyhow::Result<u64> {
-        let start = store::feed_position(&self.pool).await?;
+        let start = within(STATEMENT_LIMIT, store::feed_position(&self.pool)).await?;
         let mut from = (start.saturating_sub(OVERLAP_MICROS).max(0), None);
         let mut missed = 0;
         loop {
@@ -101,7 +105,7 @@ impl Feed {
                 "purchase-manager's feed of ended purchases answers the same page twice"
             );
             from = next;
-            missed += self.take_over(page, from.0).await?;
+            missed += within(STATEMENT_LIMIT, self.take_over(page, from.0)).await?;
         }
         if missed > 0 {
             metrics::counter!("belay_notifications_reconciled_total").increment(missed);
@@ -112,10 +116,10 @@ impl Feed {
         Ok(missed)
     }
 
-    async fn take_over(&self, page: Vec<PurchaseUpdated>, seen_to: i64) -> anyhow::Result<u64> {
+    async fn take_over(&self, page: Vec<PurchaseUpdated>, seen_to: i64) -> Result<u64, Fault> {
         let mut notices = Vec::with_capacity(page.len());
         for told in page {
-            notices.extend(Notice::of(told, None)?);
+            notices.extend(Notice::of(told, None).map_err(Fault::deterministic)?);
         }
         let mut tx = self.pool.begin().await?;
         let missed = store::record(&mut tx, &notices, self.stale_after).await?;
@@ -126,7 +130,7 @@ impl Feed {
 
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point numbers")]
     async fn count(&self) -> anyhow::Result<()> {
-        let counts = store::counts(&self.pool).await?;
+        let counts = within(STATEMENT_LIMIT, store::counts(&self.pool)).await?;
         metrics::gauge!("belay_notifications_waiting").set(counts.waiting as f64);
         metrics::gauge!("belay_notifications_failed").set(counts.failed as f64);
         Ok(())

@@ -13,6 +13,7 @@
 //! | [`mailer`] | SMTP, or a directory of files in its place |
 //! | [`clients`] | purchase-manager, and who knows the customers' addresses |
 //! | [`store`] | all SQL |
+//! | [`retention`] | how long it is kept what was told |
 //! | [`http`] | reads for operators |
 //! | [`config`] | what the service is told |
 //!
@@ -38,6 +39,7 @@ pub mod handlers;
 pub mod http;
 pub mod letter;
 pub mod mailer;
+pub mod retention;
 pub mod sender;
 pub mod store;
 
@@ -87,6 +89,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     host.spawn(|shutdown| feed.run(shutdown));
     let sender = sender::Sender::new(host.pool(), clients, mailer, config.max_attempts, wake);
     host.spawn(|shutdown| sender.run(shutdown));
+    let (pool, days) = (
+        host.pool(),
+        retention::kept_days(config.retention_notification_days, config.stale_after()),
+    );
+    host.spawn(|shutdown| retention::run(pool, days, shutdown));
     let routes = http::routes(host.pool());
     Ok(host.run(routes))
 }

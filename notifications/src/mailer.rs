@@ -73,7 +73,7 @@ impl Mailer {
     }
 
     /// How many mails are taken at once, and how many of them are under way at the same time. A mail takes a minute and a
-    /// half at most, so a whole batch is through before its claim lapses.
+    /// half at most; its claim is renewed meanwhile.
     #[must_use]
     pub fn batch(&self) -> (i64, usize) {
         match &self.way {

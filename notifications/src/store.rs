@@ -141,6 +141,50 @@ pub async fn claim(pool: &PgPool, limit: i64, lease: Duration) -> Result<Vec<Cla
         .collect()
 }
 
+/// Claims anew, for `lease` from now, what is still claimed by these tries.
+///
+/// # Errors
+/// The database's errors.
+pub async fn renew(pool: &PgPool, claims: &[(Uuid, i32)], lease: Duration) -> Result<(), sqlx::Error> {
+    let ids: Vec<Uuid> = claims.iter().map(|claim| claim.0).collect();
+    let attempts: Vec<i32> = claims.iter().map(|claim| claim.1).collect();
+    sqlx::query!(
+        "with mine as (
+             select n.notification_id from unnest($1::uuid[], $2::integer[]) as c (id, attempt)
+             join notification n on n.notification_id = c.id and n.attempts = c.attempt and n.state = 'sending'
+             order by n.notification_id
+             for update of n
+         )
+         update notification n set due_at = now() + make_interval(secs => $3)
+         from mine where n.notification_id = mine.notification_id",
+        &ids,
+        &attempts,
+        lease.as_secs_f64()
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
+/// Deletes up to `limit` outcomes that were told, or were not to be told, and that ended longer than `days` ago. What waits for an
+/// operator stays.
+///
+/// # Errors
+/// The database's errors.
+pub async fn prune(connection: &mut PgConnection, days: u32, limit: i64) -> Result<u64, sqlx::Error> {
+    let days = i32::try_from(days).unwrap_or(i32::MAX);
+    let gone = sqlx::query!(
+        "delete from notification n using (
+             select notification_id from notification
+             where state in ('sent', 'skipped') and ended_at < now() - make_interval(days => $1)
+             order by ended_at limit $2 for update skip locked) old
+         where n.notification_id = old.notification_id",
+        days,
+        limit
+    );
+    Ok(gone.execute(connection).await?.rows_affected())
+}
+
 /// What became of a claim.
 #[derive(Debug, Clone)]
 pub struct Settled {

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use mailbox::limit::{STATEMENT_LIMIT, within};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -24,7 +25,7 @@ pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()
         // Cancel-safe: counting changes nothing.
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            counted = count(&pool) => {
+            counted = within(STATEMENT_LIMIT, count(&pool)) => {
                 if let Err(fault) = counted {
                     tracing::debug!("open purchases could not be counted: {fault}");
                 }

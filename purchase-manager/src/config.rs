@@ -9,6 +9,9 @@ pub struct Config {
     /// What every service is told.
     #[command(flatten)]
     pub service: host::ServiceConfig,
+    /// Days for which the log of an ended purchase is kept.
+    #[arg(long, env = "BELAY_RETENTION_SAGA_EVENT_DAYS", default_value_t = 365, value_parser = host::config::days(crate::retention::LEAST_LOG_DAYS))]
+    pub retention_saga_event_days: u32,
     /// Pauses between re-sends of an unanswered command. Not a flag: they belong to the definition, and only a test has
     /// a reason for others.
     #[arg(skip)]

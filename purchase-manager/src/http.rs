@@ -173,6 +173,10 @@ async fn try_cancel(
             return Ok(key_reused());
         }
     }
+    if store::is_past_work(&mut tx, id).await? {
+        let message = "This purchase is too old to be cancelled by itself: ask our staff.";
+        return Ok(stored(&refusal_body("STATE_CONFLICT", message)?));
+    }
     let cancellation = Cancellation {
         by: body.customer_id.0.clone(),
         reason: body.reason.clone(),

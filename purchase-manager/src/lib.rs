@@ -15,6 +15,7 @@
 //! | `handlers.rs` | messages from Kafka |
 //! | `timers.rs` | commands that were not answered in time |
 //! | `census.rs` | how many purchases are open, as metrics |
+//! | `retention.rs` | how long the logs of ended purchases are kept |
 //! | `http.rs` | reads, and the customer's cancellation |
 //! | `operator.rs` | what operators do and see |
 //! | `definitions.rs` | the versions of the definition that this program has |
@@ -34,6 +35,7 @@ pub mod purchase;
 pub mod purchase_saga;
 pub mod record;
 pub mod refusals;
+pub mod retention;
 pub mod store;
 pub mod timers;
 
@@ -70,5 +72,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     host.spawn(|shutdown| timers.run(shutdown));
     let pool = host.pool();
     host.spawn(|shutdown| census::run(pool, shutdown));
+    let (pool, days) = (host.pool(), config.retention_saga_event_days);
+    host.spawn(|shutdown| retention::run(pool, days, shutdown));
     Ok(host.run(http::routes(orchestrator)))
 }

@@ -22,6 +22,7 @@ use contracts::{
 use mailbox::{
     Fault,
     request::{self, Claim},
+    retention::WORKED_ON_DAYS,
 };
 use saga::{ActionRefused, Effect, Input, LogEntry, OperatorAction, OperatorNote, Outcome, Resolution};
 use serde::Deserialize;
@@ -110,7 +111,14 @@ async fn act(
         actor: body.actor.clone(),
         reason: body.reason.clone(),
     };
-    let plan = plan(orchestrator, locked.first(), body.expected_version, action, &note)?;
+    let plan = if commands(action) && store::is_past_work(&mut tx, id).await? {
+        Plan::Refused {
+            body: refusal_body("TOO_OLD", &past_work())?,
+            logged: false,
+        }
+    } else {
+        plan(orchestrator, locked.first(), body.expected_version, action, &note)?
+    };
     if body.dry_run {
         let response = match plan {
             Plan::Refused { body, .. } => body,
@@ -147,6 +155,22 @@ async fn act(
     tx.commit().await.map_err(Fault::from)?;
     orchestrator.outbox().wake_relay();
     Ok(stored(&response))
+}
+
+/// Whether an action has participants do something.
+fn commands(action: OperatorAction) -> bool {
+    match action {
+        OperatorAction::Retry | OperatorAction::Compensate => true,
+        OperatorAction::Resolve(_) => false,
+    }
+}
+
+/// Why nothing is commanded for an old purchase (test `nothing_is_commanded_for_a_purchase_that_participants_may_have_forgotten`).
+pub(crate) fn past_work() -> String {
+    format!(
+        "This purchase is older than {WORKED_ON_DAYS} days: the participants need not remember any more what they did for it, so \
+         nothing is commanded. Put things right by hand and resolve it."
+    )
 }
 
 /// What an action comes to, before anything is written.

@@ -5,10 +5,11 @@ use contracts::ids::{CustomerId, PurchaseId};
 use mailbox::{
     Fault,
     failpoint::{self, Guard},
+    retention::WORKED_ON_DAYS,
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{PgConnection, PgExecutor, PgPool};
+use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::record::Record;
@@ -586,4 +587,76 @@ pub async fn forgotten(pool: &PgPool) -> Result<Vec<Uuid>, Fault> {
     )
     .fetch_all(pool)
     .await?)
+}
+
+/// What one batch of [`prune_logs`] deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PrunedLogs {
+    /// Sagas whose logs went.
+    pub sagas: i64,
+    /// Rows of their logs.
+    pub rows: u64,
+}
+
+/// Deletes the logs of up to `limit` sagas that ended longer than `days` ago, in the order in which they ended, in a transaction
+/// of its own. Nothing while another instance does it.
+///
+/// # Errors
+/// The database's faults.
+pub async fn prune_logs(connection: &mut PgConnection, days: u32, limit: i64) -> Result<PrunedLogs, Fault> {
+    let mut tx = connection.begin().await?;
+    let Some(mark) = sqlx::query!("select ended_at, saga_id from log_mark for update skip locked")
+        .fetch_optional(&mut *tx)
+        .await?
+    else {
+        return Ok(PrunedLogs::default());
+    };
+    let days = i32::try_from(days).map_err(Fault::deterministic)?;
+    let ended = sqlx::query!(
+        "select id, updated_at from saga
+         where standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and state is not null
+           and (updated_at, id) > ($1, $2) and updated_at < now() - make_interval(days => $3)
+         order by updated_at, id limit $4",
+        mark.ended_at,
+        mark.saga_id,
+        days,
+        limit
+    )
+    .fetch_all(&mut *tx)
+    .await?;
+    let Some(last) = ended.last() else {
+        return Ok(PrunedLogs::default());
+    };
+    let ids: Vec<Uuid> = ended.iter().map(|saga| saga.id).collect();
+    let deleted = sqlx::query!("delete from saga_event where saga_id = any($1)", &ids)
+        .execute(&mut *tx)
+        .await?;
+    sqlx::query!(
+        "update log_mark set ended_at = $1, saga_id = $2",
+        last.updated_at,
+        last.id
+    )
+    .execute(&mut *tx)
+    .await?;
+    tx.commit().await?;
+    Ok(PrunedLogs {
+        sagas: i64::try_from(ids.len()).unwrap_or(limit),
+        rows: deleted.rows_affected(),
+    })
+}
+
+/// Whether a purchase is so old that nothing is commanded for it any more: the participants need not remember what they did for it.
+///
+/// # Errors
+/// The database's faults.
+pub async fn is_past_work(connection: &mut PgConnection, id: Uuid) -> Result<bool, Fault> {
+    let days = i32::try_from(WORKED_ON_DAYS).map_err(Fault::deterministic)?;
+    let past = sqlx::query_scalar!(
+        r#"select created_at < now() - make_interval(days => $2) as "past!" from saga where id = $1"#,
+        id,
+        days
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(past.unwrap_or(false))
 }

@@ -6,6 +6,7 @@ use contracts::ids::PurchaseId;
 use mailbox::{
     Fault,
     failpoint::{self, Point},
+    limit::{self, STATEMENT_LIMIT},
 };
 use saga::{Direction, Input, StepName, Timer};
 use tokio_util::sync::CancellationToken;
@@ -27,22 +28,33 @@ const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Timers {
     orchestrator: Arc<Orchestrator>,
+    limit: Duration,
 }
 
 impl Timers {
     /// Watches the timers of `orchestrator`'s sagas.
     #[must_use]
     pub fn new(orchestrator: Arc<Orchestrator>) -> Self {
-        Self { orchestrator }
+        Self {
+            orchestrator,
+            limit: STATEMENT_LIMIT,
+        }
     }
 
-    /// Runs until `shutdown`.
+    /// Gives a batch another limit than [`STATEMENT_LIMIT`]. For tests.
+    #[must_use]
+    pub fn with_limit(self, limit: Duration) -> Self {
+        Self { limit, ..self }
+    }
+
+    /// Runs until `shutdown`. A batch that the database leaves open for too long is given up, and the timers are looked at anew on
+    /// another connection (test `timers_whose_connection_fell_silent_go_on_on_another`).
     ///
     /// # Errors
     /// Never: faults are logged and tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
-            let pause = match self.fire().await {
+            let pause = match limit::within(self.limit, self.fire()).await {
                 // A full batch: there may be more.
                 Ok(fired) if fired >= usize::try_from(BATCH_SAGAS).unwrap_or(usize::MAX) => Duration::ZERO,
                 Ok(_) => POLL,

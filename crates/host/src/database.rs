@@ -4,7 +4,7 @@ use std::{str::FromStr, time::Duration};
 
 use sha2::{Digest, Sha256};
 use sqlx::{
-    AssertSqlSafe, PgPool,
+    AssertSqlSafe, Connection, PgConnection, PgPool,
     migrate::Migrator,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -12,6 +12,15 @@ use tokio_util::sync::CancellationToken;
 
 /// The oldest PostgreSQL that is supported, as `server_version_num`.
 const OLDEST_VERSION: i32 = 140_000;
+
+/// How long a session may idle in a transaction before the server ends it. Nothing of ours does: whoever works in a transaction
+/// gives up after half of it (`mailbox::limit`). A process that hangs would keep its locks, and keep every outbox of the server
+/// from being vacuumed. Tests: `bloat::…` of the mailbox.
+pub const IDLE_IN_TRANSACTION: &str = "60s";
+
+/// How long a connection that is given back to the pool may take to answer. One that does not has fallen silent, and would keep
+/// its place until TCP gives up.
+const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -79,6 +88,7 @@ pub fn options(url: &str, service: &str) -> Result<PgConnectOptions, DatabaseErr
             ("enable_seqscan", "off"),
             // Compiling a statement takes hundreds of milliseconds, which pays for reports, not for statements of one.
             ("jit", "off"),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION),
         ])
         .application_name(&format!("belay {service}")))
 }
@@ -129,6 +139,7 @@ async fn open_whatever_it_takes(
     let pool = PgPoolOptions::new()
         .max_connections(connections)
         .acquire_timeout(Duration::from_secs(10))
+        .after_release(|connection, _| Box::pin(answers(connection)))
         .connect_lazy_with(options(url, service)?);
     let other = |source| DatabaseError::Other {
         service: service.to_owned(),
@@ -160,6 +171,17 @@ async fn open_whatever_it_takes(
     mailbox::migrate(&pool).await.map_err(migration)?;
     migrator.run(&pool).await.map_err(migration)?;
     Ok(pool)
+}
+
+/// Asks a connection whose work was given up, or is done, whether it is still there. An error has the pool close it without a
+/// word. Test: `a_request_to_a_silent_database_is_given_up_and_the_next_one_answered`.
+async fn answers(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    match tokio::time::timeout(PING_LIMIT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::Protocol(
+            "the connection has fallen silent".to_owned(),
+        )),
+    }
 }
 
 async fn wait_until_reachable(pool: &PgPool, service: &str) -> Result<(), DatabaseError> {

@@ -21,6 +21,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use mailbox::limit::STATEMENT_LIMIT;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,10 @@ use tracing::Instrument;
 
 /// How long a readiness probe waits for the database.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The longest that a request may take until its answer begins. Within it falls whatever a request waits for: a connection, a
+/// lock, another service. What is beyond has most likely met a connection that fell silent.
+const REQUEST_LIMIT: Duration = STATEMENT_LIMIT;
 
 /// What the routes are made of, filled in while the service starts.
 #[derive(Debug, Clone, Default)]
@@ -50,7 +55,8 @@ impl Front {
         // A second call would be a fault of the caller's; the first one stands.
         drop(self.0.pool.set(pool));
         self.0.service.set(service).ok();
-        let traced = routes.layer(axum::middleware::from_fn_with_state(service, traced));
+        let traced =
+            limited(routes, REQUEST_LIMIT).layer(axum::middleware::from_fn_with_state(service, traced));
         drop(self.0.routes.set(traced));
     }
 
@@ -63,6 +69,30 @@ impl Front {
     pub fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
     }
+}
+
+/// Has the routes answer 503 when their own answer has not begun within `limit`. What they were doing is dropped: a transaction
+/// that was not committed is rolled back, and whether one was is for the caller's idempotency key to find out.
+///
+/// Tests: `a_request_that_is_not_answered_in_time_is_given_up` and
+/// `a_request_to_a_silent_database_is_given_up_and_the_next_one_answered`.
+pub fn limited(routes: Router, limit: Duration) -> Router {
+    routes.layer(axum::middleware::from_fn(
+        move |request: Request, next: Next| async move {
+            match tokio::time::timeout(limit, next.run(request)).await {
+                Ok(response) => response,
+                Err(_) => {
+                    tracing::warn!("a request was not answered within {limit:?} and is given up");
+                    (StatusCode::SERVICE_UNAVAILABLE, "try again in a moment\n").into_response()
+                }
+            }
+        },
+    ))
+}
+
+/// The same with the limit that every service has.
+pub(crate) fn limited_as_usual(routes: Router) -> Router {
+    limited(routes, REQUEST_LIMIT)
 }
 
 /// Binds the address.
@@ -92,6 +122,29 @@ pub async fn serve(listener: TcpListener, front: Front, shutdown: CancellationTo
     )
     .with_graceful_shutdown(shutdown.cancelled_owned())
     .await?;
+    Ok(())
+}
+
+/// Serves `/healthz`, `/readyz` and `/metrics` alone until `shutdown`: for a program that is asked for nothing else.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve_metrics(
+    listener: TcpListener,
+    is_ready: Arc<AtomicBool>,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let ready = async |is_ready: Arc<AtomicBool>| match is_ready.load(Ordering::Acquire) {
+        true => "ready\n".into_response(),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    };
+    let router = Router::new()
+        .route("/healthz", get(|| async { "alive\n" }))
+        .route("/readyz", get(move || ready(is_ready.clone())))
+        .route("/metrics", get(|| metrics(State(Front::default()))));
+    axum::serve(listener, router)
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await?;
     Ok(())
 }
 
@@ -151,5 +204,99 @@ async fn routes(State(front): State<Front>, request: Request) -> Response {
             Err(never) => match never {},
         },
         None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::ToSocketAddrs;
+
+    use axum::body::Body;
+    use sqlx::{ConnectOptions, Connection, PgConnection, postgres::PgConnectOptions};
+    use testkit::{Database, Proxy, eventually};
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(60);
+
+    async fn get_root(routes: &Router) -> StatusCode {
+        let request = Request::get("/").body(Body::empty()).unwrap();
+        routes.clone().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_that_is_not_answered_in_time_is_given_up() {
+        let never = Router::new().route("/", get(|| std::future::pending::<()>()));
+        let before = tokio::time::Instant::now();
+        assert_eq!(
+            get_root(&limited_as_usual(never)).await,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+        assert_eq!(before.elapsed(), REQUEST_LIMIT);
+        let at_once = Router::new().route("/", get(|| async { "here" }));
+        assert_eq!(get_root(&limited_as_usual(at_once)).await, StatusCode::OK);
+    }
+
+    /// Goal: a database's end that vanishes in the middle of a request costs this request, and its place in the pool comes back.
+    /// Method: a pool of one connection through a proxy that falls silent while the request waits for a lock.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_request_to_a_silent_database_is_given_up_and_the_next_one_answered() {
+        let database = Database::empty("orders").await;
+        let options: PgConnectOptions = database.url().parse().unwrap();
+        let server = (options.get_host(), options.get_port())
+            .to_socket_addrs()
+            .unwrap()
+            .next()
+            .unwrap();
+        let proxy = Proxy::start(server).await;
+        let through = options
+            .host(&proxy.address().ip().to_string())
+            .port(proxy.address().port());
+        let none = sqlx::migrate::Migrator::with_migrations(Vec::new());
+        let url = through.to_url_lossy().to_string();
+        let pool = crate::database::open(&url, "orders", 1, &none, &CancellationToken::new())
+            .await
+            .unwrap();
+        let waits = async |State(pool): State<PgPool>| {
+            #[expect(clippy::disallowed_methods, reason = "a test's own statement")]
+            let locked = sqlx::query("select pg_advisory_xact_lock(1)")
+                .execute(&pool)
+                .await;
+            locked
+                .map(|_| "locked")
+                .map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+        };
+        let routes = limited(
+            Router::new().route("/", get(waits)).with_state(pool),
+            Duration::from_millis(500),
+        );
+        assert_eq!(get_root(&routes).await, StatusCode::OK);
+
+        let mut holder = PgConnection::connect(&database.admin_url()).await.unwrap();
+        execute(&mut holder, "select pg_advisory_lock(1)").await;
+        let asking = tokio::spawn({
+            let routes = routes.clone();
+            async move { get_root(&routes).await }
+        });
+        eventually("the request waits for the lock", LIMIT, async || {
+            let waiting = "select 1 from pg_locks where locktype = 'advisory' and not granted
+                           and database = (select oid from pg_database where datname = current_database())";
+            (execute(&mut holder, waiting).await > 0).then_some(())
+        })
+        .await;
+        let frozen = proxy.freeze();
+        assert_eq!(asking.await.unwrap(), StatusCode::SERVICE_UNAVAILABLE);
+        execute(&mut holder, "select pg_advisory_unlock_all()").await;
+        eventually("the next request is answered", LIMIT, async || {
+            (get_root(&routes).await == StatusCode::OK).then_some(())
+        })
+        .await;
+        frozen.cut();
+    }
+
+    async fn execute(connection: &mut PgConnection, statement: &'static str) -> u64 {
+        #[expect(clippy::disallowed_methods, reason = "a test's own statements")]
+        let done = sqlx::query(statement).execute(connection).await;
+        done.unwrap().rows_affected()
     }
 }

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, time::Duration};
 
 use axum::Router;
 use mailbox::{
-    Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture, consumer::Consumer, relay::Relay,
+    Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture,
+    consumer::Consumer,
+    relay::Relay,
+    retention::{self, Retention},
     tail::Tail,
 };
 use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
@@ -40,6 +43,7 @@ pub struct Host {
     reads: Vec<Reads>,
     /// Before each message, when the service is to be slow.
     delay: Duration,
+    retention: Retention,
 }
 
 /// What a service reads at the broker: a group and its topics, or a live feed under the name that the broker knows it by.
@@ -116,6 +120,7 @@ impl Host {
             intake,
             reads: Vec::new(),
             delay: Duration::from_millis(config.delay_ms.into()),
+            retention: config.retention.into(),
         })
     }
 
@@ -209,7 +214,7 @@ impl Host {
     /// # Errors
     /// A taken port.
     pub async fn serve_internally(&mut self, address: SocketAddr, routes: Router) -> anyhow::Result<()> {
-        let routes = routes.merge(self.operator_routes());
+        let routes = http::limited_as_usual(routes.merge(self.operator_routes()));
         let listener = http::bind(address).await?;
         self.internal_address = Some(listener.local_addr()?);
         let shutdown = self.shutdown.clone();
@@ -249,10 +254,12 @@ impl Host {
             shutdown,
             mut intake,
             reads,
+            retention,
             ..
         } = self;
         front.open(service, pool.clone(), routes);
         intake.spawn(backlog::watch(pool.clone(), service, shutdown.clone()));
+        intake.spawn(retention::run(pool.clone(), service, retention, shutdown.clone()));
         let relay_shutdown = CancellationToken::new();
         let carrier = outbox.carrier();
         let watched = pool.clone();

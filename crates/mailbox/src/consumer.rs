@@ -405,6 +405,7 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
         topic: message.topic().to_owned(),
         partition: message.partition(),
         offset: message.offset(),
+        sent_at_millis: message.timestamp().to_millis(),
         key: key.to_owned(),
         envelope,
         schema,

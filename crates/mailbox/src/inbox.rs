@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::{
     Fault, Received,
     failpoint::{self, Guard},
+    retention,
 };
 
 /// What to do with each message of a batch.
@@ -24,7 +25,9 @@ pub struct Claims {
 /// A parked message that holds up another one is held until the transaction ends: nobody settles it in the meantime.
 ///
 /// Also records every message that arrives behind a later one of its sender, topic and key (invariant I8, held by the test
-/// `a_message_that_arrives_behind_a_later_one_is_recorded`).
+/// `a_message_that_arrives_behind_a_later_one_is_recorded`). A message that was sent before the inbox is sure to remember proves
+/// nothing: it may have been handled in its time, be forgotten since, and be read once more (test
+/// `what_is_read_again_after_it_was_forgotten_is_no_regression`).
 ///
 /// # Errors
 /// The database's faults.
@@ -63,12 +66,15 @@ async fn claim_as(
         .map(|m| format!("{} {}", m.envelope.source, m.topic))
         .collect();
     let sequences: Vec<Option<i64>> = batch.iter().map(|m| m.envelope.sequence).collect();
+    let sent: Vec<Option<i64>> = batch.iter().map(|m| m.sent_at_millis).collect();
+    let remembered_days =
+        i32::try_from(retention::LEAST_INBOX_DAYS).expect("a handful of days is a small number");
     // A message that is in the batch twice counts where it came first. Inserted in the order of the ids, so that two instances that meet during a rebalance cannot deadlock.
     let rows = sqlx::query!(
         r#"with message as (
                select distinct on (m.id) *
-               from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[])
-                   with ordinality as m (id, topic, key, stream, sequence, position)
+               from unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::bigint[], $8::bigint[])
+                   with ordinality as m (id, topic, key, stream, sequence, sent_ms, position)
                order by m.id, m.position
            ), held as (
                select p.topic, p.key from parked p
@@ -90,6 +96,7 @@ async fn claim_as(
                insert into regression (consumer, message_id, stream, key, sequence)
                select $1, m.id, m.stream, m.key, m.sequence from message m
                where m.sequence is not null
+                 and (m.sent_ms is null or to_timestamp(m.sent_ms / 1000.0) > now() - make_interval(days => $9))
                  and m.id in (select message_id from claimed)
                  and (exists (select from inbox i
                               where i.key = m.key and i.consumer = $1 and i.stream = m.stream
@@ -110,6 +117,8 @@ async fn claim_as(
         &streams,
         &sequences as &[Option<i64>],
         first_of_its_line,
+        &sent as &[Option<i64>],
+        remembered_days,
     )
     .fetch_all(connection)
     .await?;

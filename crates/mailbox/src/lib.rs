@@ -17,6 +17,7 @@
 //! | [`backlog`] | how far behind a service is, as metrics |
 //! | [`codec`] | Confluent's wire format, and the registry's part in it |
 //! | [`request`] | HTTP writes already carried out |
+//! | [`retention`] | how long all that is remembered |
 //! | [`parked`] | messages that wait for an operator |
 //! | [`fault`] | what to try again, and what to park |
 //! | [`failpoint`] | places at which a test build dies or pauses on demand |
@@ -45,6 +46,7 @@ mod received;
 mod registry;
 pub mod relay;
 pub mod request;
+pub mod retention;
 pub mod tail;
 
 pub use codec::Codec;

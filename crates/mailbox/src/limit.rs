@@ -22,7 +22,7 @@ pub struct Unanswered(pub Duration);
 
 /// Waits for `work`, at most for `limit`. After [`Unanswered`] the connection that `work` used is in an unknown state: drop
 /// it, do not use it again.
-pub(crate) async fn within<T, E>(
+pub(crate) async fn answered<T, E>(
     limit: Duration,
     work: impl Future<Output = Result<T, E>>,
 ) -> anyhow::Result<T>
@@ -32,6 +32,22 @@ where
     match tokio::time::timeout(limit, work).await {
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(Unanswered(limit).into()),
+    }
+}
+
+/// Waits for `work`, at most for `limit`, and drops it then. For work that takes its connections from a pool which gives up those
+/// that fell silent (`host::database::open`).
+///
+/// # Errors
+/// Those of `work`, and [`Fault::Transient`] with [`Unanswered`] when the limit is reached. Whether what was committed last has
+/// happened is unknown then, as after any lost connection.
+pub async fn within<T, E>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, Fault>
+where
+    E: Into<Fault>,
+{
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(Fault::transient(Unanswered(limit))),
     }
 }
 

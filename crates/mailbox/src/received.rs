@@ -16,6 +16,8 @@ pub struct Received {
     pub partition: i32,
     /// Its offset there.
     pub offset: i64,
+    /// When it was sent, in milliseconds since 1970, as the broker has it; none when it has no time.
+    pub sent_at_millis: Option<i64>,
     /// The key: the purchase's id, of product events the product's.
     pub key: String,
     /// The headers. While it is handled and traced, `envelope.trace` is the context of [`Received::span`]: what a message

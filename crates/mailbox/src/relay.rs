@@ -32,7 +32,7 @@ use crate::{
     Fault, KafkaSettings, Outbox,
     failpoint::{self, Guard, Point},
     kafka::RelayProducer,
-    limit::{STATEMENT_LIMIT, within},
+    limit::{STATEMENT_LIMIT, answered},
     outbox::Carrier,
     parked::{Cause, RefusedRow, park_outgoing, settle},
 };
@@ -126,8 +126,8 @@ impl Relay {
     /// Becomes the leader and relays until shutdown or failure.
     async fn lead(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         // Dropped with every error, so that a connection that does not answer is never asked again.
-        let mut connection = within(self.limit, PgConnection::connect_with(&self.database)).await?;
-        while !within(self.limit, try_lock(&mut connection)).await? {
+        let mut connection = answered(self.limit, PgConnection::connect_with(&self.database)).await?;
+        while !answered(self.limit, try_lock(&mut connection)).await? {
             pause(FOLLOWER_POLL, shutdown).await;
             if shutdown.is_cancelled() {
                 return Ok(());
@@ -142,16 +142,16 @@ impl Relay {
 
     async fn relay(&self, connection: &mut PgConnection, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut producer = self.kafka.relay_producer()?;
-        let mut parked = within(self.limit, parked_keys(connection)).await?;
+        let mut parked = answered(self.limit, parked_keys(connection)).await?;
         // Up to this row, rows are sent one at a time: the broker has refused one of them in company.
         let mut alone_to: Option<i64> = None;
         while !shutdown.is_cancelled() {
             if !parked.is_empty() {
                 // An operator may have settled what a key waits for, or wants it sent again.
-                within(self.limit, settle::put_back(connection, Carrier::Relay)).await?;
-                parked = within(self.limit, parked_keys(connection)).await?;
+                answered(self.limit, settle::put_back(connection, Carrier::Relay)).await?;
+                parked = answered(self.limit, parked_keys(connection)).await?;
             }
-            let mut rows = within(self.limit, select(connection)).await?;
+            let mut rows = answered(self.limit, select(connection)).await?;
             metrics::gauge!("belay_outbox_rows", "service" => self.service.clone()).set(rows.len() as f64);
             let Some(first) = rows.first() else {
                 // Cancel-safe: a wake that is lost here is made good by the next select.
@@ -172,7 +172,7 @@ impl Relay {
                 .partition(|row| !parked.contains(&(row.topic.clone(), row.key.clone())));
             for row in behind {
                 let why = "an earlier message of its key is parked";
-                within(self.limit, park(connection, row, Cause::Behind, why)).await?;
+                answered(self.limit, park(connection, row, Cause::Behind, why)).await?;
             }
             failpoint::reach(Point::RelaySelected).await;
             let Some(sent) = self.send(&producer, rows, shutdown).await? else {
@@ -184,7 +184,7 @@ impl Relay {
                 .filter(|(_, delivery)| matches!(delivery, Delivery::Acknowledged))
                 .map(|(row, _)| row.seq)
                 .collect();
-            within(self.limit, delete(connection, &acknowledged)).await?;
+            answered(self.limit, delete(connection, &acknowledged)).await?;
             failpoint::reach(Point::RelayDeleted).await;
             metrics::counter!("belay_relayed_total", "service" => self.service.clone())
                 .increment(acknowledged.len() as u64);
@@ -202,7 +202,7 @@ impl Relay {
                     Delivery::Refused(error) => {
                         tracing::error!(service = %self.service, message.id = %row.id, "the broker refuses a message; its key is parked: {error}");
                         parked.insert((row.topic.clone(), row.key.clone()));
-                        within(self.limit, park(connection, row, Cause::Failed, &error)).await?;
+                        answered(self.limit, park(connection, row, Cause::Failed, &error)).await?;
                         renew = true;
                     }
                     // After a refusal the rest of the batch fails with it; that is no failure of the broker's.

@@ -26,6 +26,7 @@ pub async fn received(codec: &Codec, outgoing: &Outgoing) -> Received {
         topic: outgoing.topic.to_owned(),
         partition: 0,
         offset: 0,
+        sent_at_millis: None,
         key: outgoing.key.clone(),
         envelope: Envelope {
             id: outgoing.id,

@@ -9,6 +9,7 @@
 mod events;
 mod feed;
 mod letters;
+mod retention;
 mod sending;
 mod settings;
 mod world;

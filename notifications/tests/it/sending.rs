@@ -219,6 +219,98 @@ async fn a_claim_is_committed_before_the_server_is_called() {
     sending.await.unwrap();
 }
 
+/// A minute in the service, two seconds here.
+const LEASE: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn a_claim_is_kept_for_as_long_as_its_sender_works() {
+    let world = World::new().await;
+    world.hear(&[world.purchase("COMPLETED").await]).await;
+    world.mail.behave(Manners::Hang);
+    // The server hangs for much longer than a lease.
+    let sender = world
+        .sender_with(5, &["--smtp-timeout-ms=6000"])
+        .with_lease(LEASE);
+    let pool = world.pool();
+    let sending = tokio::spawn(async move { send(&sender).await });
+    let due = async || -> Option<String> {
+        sqlx::query_scalar("select due_at::text from notification where state = 'sending'")
+            .fetch_optional(&pool)
+            .await
+            .unwrap()
+    };
+    let first = eventually("the mail is claimed", Duration::from_secs(10), due).await;
+    let mut renewals = 0;
+    let mut last = first;
+    while renewals < 6 {
+        last = eventually("the claim is renewed", Duration::from_secs(10), async || {
+            due().await.filter(|due| *due != last)
+        })
+        .await;
+        renewals += 1;
+        assert!(
+            store::claim(&world.pool(), 10, LEASE).await.unwrap().is_empty(),
+            "another instance took it over"
+        );
+    }
+    sending.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_mails_of_a_killed_instance_wait_for_the_lease_and_no_longer() {
+    let world = World::new().await;
+    world.hear(&[world.purchase("COMPLETED").await]).await;
+    world.mail.behave(Manners::Hang);
+    let sender = world.sender(5).with_lease(LEASE);
+    let sending = tokio::spawn(async move { send(&sender).await });
+    eventually("the mail is claimed", Duration::from_secs(10), async || {
+        (world.row().await.state == "sending").then_some(())
+    })
+    .await;
+    // Killed: nobody renews its claim, and nobody settles it.
+    sending.abort();
+    assert!(sending.await.unwrap_err().is_cancelled());
+    world.mail.behave(Manners::Accept);
+    let other = world.sender(5).with_lease(LEASE);
+    eventually("another instance sends it", LEASE * 3, async || {
+        send(&other).await;
+        (world.row().await.state == "sent").then_some(())
+    })
+    .await;
+    assert_eq!(world.mail.taken().len(), 1);
+    let claimed: f64 = {
+        // As the service claims: within a minute it is free again.
+        world.hear(&[world.purchase("REJECTED").await]).await;
+        world.mail.behave(Manners::Hang);
+        let sender = world.sender(5);
+        let sending = tokio::spawn(async move { send(&sender).await });
+        let seconds = eventually("the other is claimed", Duration::from_secs(10), async || {
+            sqlx::query_scalar(
+                "select extract(epoch from due_at - now())::float8 from notification where state = 'sending'",
+            )
+            .fetch_optional(&world.pool())
+            .await
+            .unwrap()
+        });
+        let seconds = seconds.await;
+        sending.abort();
+        seconds
+    };
+    assert!(claimed <= 60.0, "{claimed} s");
+}
+
+#[tokio::test]
+async fn a_sender_that_stood_still_begins_no_mail() {
+    let world = World::new().await;
+    world.hear(&[world.purchase("COMPLETED").await]).await;
+    // Its claim has lapsed before it comes to the mail, as after a stop of the whole process.
+    let sender = world.sender(5).with_lease(Duration::ZERO);
+    send(&sender).await;
+    assert!(world.mail.taken().is_empty());
+    let row = world.row().await;
+    assert_eq!((row.state.as_str(), row.attempts), ("pending", 0));
+}
+
 #[tokio::test]
 async fn a_claim_whose_owner_died_lapses_and_its_late_word_counts_no_more() {
     let world = World::new().await;

@@ -107,7 +107,10 @@ impl World {
 
     pub fn sender_with(&self, max_attempts: u32, more: &[&str]) -> Sender {
         let smtp = format!("--smtp={}", self.mail.url());
-        let mut flags = vec![smtp.as_str(), "--smtp-timeout-ms=500"];
+        let mut flags = vec![smtp.as_str()];
+        if !more.iter().any(|flag| flag.starts_with("--smtp-timeout-ms")) {
+            flags.push("--smtp-timeout-ms=500");
+        }
         flags.extend(more);
         let mailer = Mailer::new(&config(&flags)).unwrap();
         Sender::new(

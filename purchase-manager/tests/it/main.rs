@@ -6,8 +6,10 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod half_open;
 mod operator;
 mod orchestrator;
 mod purchase;
+mod retention;
 mod saga_script;
 mod script;

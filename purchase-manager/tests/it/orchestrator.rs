@@ -28,14 +28,17 @@ use uuid::Uuid;
 use crate::purchase::tents;
 
 pub struct Bench {
-    database: Database,
+    pub database: Database,
     codec: Codec,
     pub orchestrator: Arc<Orchestrator>,
     messages: Messages,
 }
 
 pub async fn bench() -> Bench {
-    let database = Database::create("purchase-manager", &MIGRATOR).await;
+    bench_on(Database::create("purchase-manager", &MIGRATOR).await).await
+}
+
+pub async fn bench_on(database: Database) -> Bench {
     let codec = testkit::codec("purchase-manager").await;
     let definitions = Definitions::new(RetryPolicy::default()).unwrap();
     definitions.check_live(&database.pool()).await.unwrap();
@@ -93,7 +96,7 @@ impl Bench {
         events
     }
 
-    async fn cancel(&self, purchase: &SubmitPurchase, customer: &str) -> (Answer, Vec<Outgoing>) {
+    pub async fn cancel(&self, purchase: &SubmitPurchase, customer: &str) -> (Answer, Vec<Outgoing>) {
         let customer_id = CustomerId(customer.to_owned());
         let cancellation = Cancellation {
             by: customer.to_owned(),

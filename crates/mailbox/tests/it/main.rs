@@ -7,6 +7,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod bench;
+mod bloat;
 mod codec;
 mod consumer;
 mod fault;
@@ -18,6 +19,7 @@ mod races;
 mod recorder;
 mod relay;
 mod request;
+mod retention;
 mod settling;
 mod tail;
 
