@@ -25,6 +25,8 @@ enum Command {
     Saga(operate::saga::Args),
     Load(load::Args),
     Doctor(doctor::Args),
+    /// Asks the continuous audit of this machine whether it is ready, and exits with 0 if it is.
+    Probe(host::program::probe::Args),
 }
 
 #[tokio::main]
@@ -39,13 +41,18 @@ async fn main() -> ExitCode {
         | Command::Parked(_)
         | Command::Saga(_)
         | Command::Load(_)
-        | Command::Doctor(_) => None,
+        | Command::Doctor(_)
+        | Command::Probe(_) => None,
     };
-    let started = host::telemetry::init(
-        host::telemetry::LogFormat::Text,
-        "warn,librdkafka=off,rdkafka=off",
-        export,
-    );
+    // What runs for ever is read by programs.
+    let (format, filter) = match &program.command {
+        Command::Audit(args) if args.watch => (host::telemetry::LogFormat::Json, "info"),
+        _ => (
+            host::telemetry::LogFormat::Text,
+            "warn,librdkafka=off,rdkafka=off",
+        ),
+    };
+    let started = host::telemetry::init(format, filter, export);
     let telemetry = match started {
         Ok(telemetry) => telemetry,
         Err(error) => {
@@ -64,6 +71,7 @@ async fn main() -> ExitCode {
         Command::Saga(args) => operate::saga::run(args).await,
         Command::Load(args) => load::run(args).await,
         Command::Doctor(args) => doctor::run(args).await,
+        Command::Probe(args) => host::program::probe::run(args).await.map(|()| ExitCode::SUCCESS),
     };
     telemetry.flush().await;
     match result {

@@ -139,6 +139,90 @@ pub async fn provision_with(
     Ok(urls)
 }
 
+/// The role of the continuous audit.
+pub const AUDIT_ROLE: &str = "belay_audit";
+
+/// Makes the role of the audit on a server that [`provision_with`] has prepared: it may read what every service keeps, also in
+/// tables that come later, and make temporary tables in purchase-manager's database. It may write nothing (test
+/// `the_role_of_the_audit_reads_everything_and_writes_nothing`). Gives the URL of each service's database for it.
+///
+/// # Errors
+/// Like [`provision_with`].
+pub async fn provision_audit(
+    admin_url: &str,
+    prefix: &str,
+    password: &str,
+) -> anyhow::Result<BTreeMap<String, String>> {
+    let options = PgConnectOptions::from_str(admin_url)
+        .context("the database URL cannot be read: write postgres://role:password@host:port/database")?;
+    let mut admin = PgConnection::connect_with(&options).await?;
+    execute(
+        &mut admin,
+        "select pg_advisory_lock(hashtextextended('belay provision', 0))",
+    )
+    .await?;
+    make_role(&mut admin, AUDIT_ROLE, password)
+        .await
+        .with_context(|| format!("the role {AUDIT_ROLE} cannot be made"))?;
+    let mut urls = BTreeMap::new();
+    for place in PLACES.iter().filter(|place| place.service != "registry") {
+        // An administrator that is no superuser grants rights of the roles that it belongs to.
+        execute(&mut admin, &format!("grant {} to current_user", place.role))
+            .await
+            .ok();
+        let database = format!("{prefix}{}", place.database);
+        let mut inside = PgConnection::connect_with(&options.clone().database(&database)).await?;
+        let granted = grant_reading(&mut inside, &database, place).await;
+        granted.with_context(|| format!("{AUDIT_ROLE} cannot be given the right to read {database}"))?;
+        inside.close().await?;
+        let url = format!(
+            "postgres://{AUDIT_ROLE}:{password}@{}:{}/{database}",
+            options.get_host(),
+            options.get_port()
+        );
+        urls.insert(place.service.to_owned(), url);
+    }
+    admin.close().await?;
+    Ok(urls)
+}
+
+/// What is there, and what the service will make.
+async fn grant_reading(
+    connection: &mut PgConnection,
+    database: &str,
+    place: &Place,
+) -> Result<(), sqlx::Error> {
+    let (schema, owner) = (host::database::schema(place.service), place.role);
+    execute(
+        connection,
+        &format!("grant connect on database {database} to {AUDIT_ROLE}"),
+    )
+    .await?;
+    for what in ["usage on schemas", "select on tables"] {
+        let later = format!("alter default privileges for role {owner} grant {what} to {AUDIT_ROLE}");
+        execute(connection, &later).await?;
+    }
+    if exists(
+        connection,
+        &format!("select from pg_namespace where nspname = '{schema}'"),
+    )
+    .await?
+    {
+        for what in ["usage on schema", "select on all tables in schema"] {
+            execute(connection, &format!("grant {what} {schema} to {AUDIT_ROLE}")).await?;
+        }
+    }
+    // The audit compares what it has read in temporary tables there.
+    if place.service == "purchase-manager" {
+        execute(
+            connection,
+            &format!("grant temporary on database {database} to {AUDIT_ROLE}"),
+        )
+        .await?;
+    }
+    Ok(())
+}
+
 fn role_of(service: &str) -> &'static str {
     let place = PLACES.iter().find(|place| place.service == service);
     place.expect("asked of the services in the list only").role

@@ -19,6 +19,8 @@ COMBINATIONS = [
     ["all", "cdc", "monitoring", "tools", "auth", "mail", "db", "kafka"],
 ]
 RUNS_ONCE = {"provision", "topics", "capture"}
+# Run `belay` and go on for ever.
+RUNS_BELAY = {"audit"}
 
 
 def profiles_of_the_file(text):
@@ -68,7 +70,7 @@ def check_secrets(env_file):
 
 def check_containers(services):
     for name, service in services.items():
-        ours = name in SERVICES or name in RUNS_ONCE
+        ours = name in SERVICES or name in RUNS_ONCE or name in RUNS_BELAY
         image = service["image"]
         tag = image.rpartition(":")[2] if ":" in image.rpartition("/")[2] else ""
         expect(tag and tag != "latest", f"{name}: the image {image} has no fixed tag")
@@ -159,7 +161,7 @@ def check_configurations(services, known):
     del unsaid["BELAY_PAYMENT_PROVIDER"]
     done = subprocess.run([str(PROGRAMS / "payments"), "--check-config"], env=unsaid, capture_output=True, text=True)
     expect(done.returncode != 0 and "--provider" in done.stderr, "payments simulates without having been told to")
-    for name in sorted(RUNS_ONCE):
+    for name in sorted(RUNS_ONCE | RUNS_BELAY):
         # The command's words are taken if its help is shown.
         words = [str(PROGRAMS / "belay"), *services[name]["command"], "--help"]
         done = subprocess.run(words, env=environment(services[name]), capture_output=True, text=True, timeout=30)
@@ -189,7 +191,7 @@ def check_files(services):
 
     scraped = yaml.safe_load((ROOT / "compose/prometheus/prometheus.yml").read_text())["scrape_configs"]
     addresses = [target for job in scraped for group in job["static_configs"] for target in group["targets"]]
-    expect(sorted(addresses) == sorted(f"{name}:8080" for name in SERVICES), f"Prometheus scrapes {addresses}")
+    expect(sorted(addresses) == sorted(f"{name}:8080" for name in {*SERVICES, *RUNS_BELAY}), f"Prometheus scrapes {addresses}")
 
 
 def main():

@@ -60,7 +60,8 @@ def check_variables(documents, programs, known):
         key = (program, words)
         if key not in known:
             known[key] = accepted(programs, program, words)
-        job = workload["kind"] != "Deployment"
+        # What `belay` is told is in its arguments; of the settings that all share it needs the database's alone.
+        job = workload["kind"] != "Deployment" or program == "belay"
         for name in environment(documents, container, own_only=job):
             # `belay provision` and `belay audit` have a password for each service, by its name.
             named = job and re.fullmatch(r"BELAY_PASSWORD_[A-Z_]+", name)
@@ -73,7 +74,7 @@ def check_variables(documents, programs, known):
 def check_config(documents, programs, authority, seen):
     """Each service's configuration is what it would start with. The authority's file is one of our own."""
     for workload, pod, container, program in ours(documents):
-        if workload["kind"] != "Deployment":
+        if workload["kind"] != "Deployment" or program == "belay":
             continue
         given = environment(documents, container)
         if "BELAY_KAFKA_CA" in given:
@@ -159,6 +160,7 @@ def run(documents, programs, server):
             started.append((name, container, process, given["BELAY_HTTP"]))
         for name, container, process, address in started:
             wait_for(name, container, process, address)
+        check_watch(by_name["audit-watch"][1], documents, programs, place)
         audit = by_name["audit"][1]
         given = {**environment(documents, audit), **place}
         words = [re.sub(r"\$\((\w+)\)", lambda found: given[found.group(1)], word) for word in audit["args"]]
@@ -173,6 +175,31 @@ def run(documents, programs, server):
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def check_watch(container, documents, programs, place):
+    """The continuous audit, as its Deployment starts it, on the databases that the Job and the services have made."""
+    port = free_port()
+    words = [f"--metrics={port}" if word.startswith("--metrics=") else word for word in container["args"]]
+    expect("--metrics=0.0.0.0:8080" in container["args"], "Deployment/audit-watch listens where no probe comes")
+    given = {**environment(documents, container), **place}
+    process = subprocess.Popen(
+        [programs / "belay", *words], env=clean(given), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        until = time.monotonic() + 60
+        while ask(f"127.0.0.1:{port}", "/readyz")[0] != 200:
+            expect(process.poll() is None, f"audit-watch ended: {process.stderr.read() if process.poll() is not None else ''}")
+            expect(time.monotonic() < until, "audit-watch makes no audit within a minute")
+            time.sleep(0.1)
+        said = ask(f"127.0.0.1:{port}", "/metrics")[1]
+        expect('belay_audit_violations{invariant="I11"} 0' in said, "audit-watch does not tell of I11")
+        process.terminate()
+        expect(process.wait(timeout=15) == 0, f"audit-watch ended with {process.returncode}")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
 
 
 def wait_for(name, container, process, address):

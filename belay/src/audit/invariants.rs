@@ -6,10 +6,13 @@
 //! | `purchase` | a saga; `purchase_at_rest` those that ended by themselves long enough ago |
 //! | `open_purchase` | a purchase that has neither ended nor is stuck, also when no saga knows it |
 //! | `purchase_line` | a product of a purchase |
-//! | `product`, `movement`, `reservation` | stock, what came and went per product, what is promised |
+//! | `product`, `movement`, `promised` | stock, what came and went, and the units that reservations hold, per product |
+//! | `reservation` | units of a product that are promised to a purchase |
 //! | `placed_order`, `payment`, `notification` | an order, a payment, an outcome that was told or is to be told |
 //! | `waiting_message`, `capture`, `regression`, `handled`, `parked` | the mailboxes of all services |
 //! | `setting` | `at_rest_s`, `bound_s` |
+//!
+//! With a window the tables hold what moved within it alone ([`super::snapshot`]).
 
 /// One line of the design's list.
 #[derive(Debug, Clone, Copy)]
@@ -46,8 +49,7 @@ pub const INVARIANTS: &[Invariant] = &[
                           coalesce(r.units, 0), coalesce(m.dispatched, 0)) as detail
             from product p
             left join movement m on m.product_id = p.id
-            left join (select product_id, sum(quantity) as units from reservation
-                       where state in ('held', 'confirmed') group by product_id) r on r.product_id = p.id
+            left join promised r on r.product_id = p.id
             where p.initial_on_hand + coalesce(m.received, 0)
                   <> (p.on_hand - p.reserved) + p.reserved + coalesce(m.dispatched, 0)
                or p.reserved <> coalesce(r.units, 0)",
@@ -189,6 +191,7 @@ pub const INVARIANTS: &[Invariant] = &[
             from submission where is_acknowledged
             group by purchase_id having count(*) > 1",
     },
+    // Notifications are kept for 90 days at least (notifications/src/retention.rs), so only what ended within them can be judged.
     // A cancellation that met no submission is no purchase yet, and what an operator ended by word is told all the same.
     Invariant {
         id: "I11",
@@ -201,6 +204,7 @@ pub const INVARIANTS: &[Invariant] = &[
             cross join setting
             left join notification n on n.purchase_id = p.id and n.outcome = p.standing
             where p.standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and p.is_submitted and p.idle_s >= at_rest_s
+              and p.idle_s < 89 * 86400
             group by p.id, p.standing having count(n.purchase_id) <> 1
             union all
             select n.purchase_id::text, format('told that it is %s, and it is %s', n.outcome, coalesce(p.standing, 'unknown'))

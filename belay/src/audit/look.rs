@@ -119,8 +119,8 @@ async fn information(connection: &mut PgConnection) -> Result<Information, sqlx:
     )
     .fetch_all(&mut *connection)
     .await?;
-    let (purchases, at_rest, open, resolved): (i64, i64, i64, i64) = sqlx::query_as(
-        "select (select count(*) from purchase), (select count(*) from purchase_at_rest),
+    let (as_of_seconds, purchases, at_rest, open, resolved): (f64, i64, i64, i64, i64) = sqlx::query_as(
+        "select extract(epoch from clock_timestamp())::float8, (select count(*) from purchase), (select count(*) from purchase_at_rest),
                 (select count(*) from open_purchase), (select count(*) from purchase where is_resolved)",
     )
     .fetch_one(connection)
@@ -137,6 +137,7 @@ async fn information(connection: &mut PgConnection) -> Result<Information, sqlx:
     let stuck_count = stuck.len();
     let stuck = stuck.into_iter().take(EXAMPLES);
     Ok(Information {
+        as_of_seconds,
         purchases,
         at_rest,
         open,
@@ -174,6 +175,7 @@ mod tests {
             })
             .collect();
         let information = Information {
+            as_of_seconds: 0.0,
             purchases: 0,
             at_rest: 0,
             open: 0,

@@ -58,6 +58,8 @@ pub struct Example {
 /// What is no violation, but worth knowing.
 #[derive(Debug, Clone, Serialize)]
 pub struct Information {
+    /// When it was looked at, as Unix time by purchase-manager's database.
+    pub as_of_seconds: f64,
     /// Purchases that purchase-manager knows.
     pub purchases: i64,
     /// Those of them that were at rest, and so were checked for it.

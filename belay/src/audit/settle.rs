@@ -144,20 +144,22 @@ async fn moving(connections: &mut Connections) -> Result<Moving, sqlx::Error> {
     })
 }
 
-/// Purchases that have ended and have no notification yet. By numbers, not by ids: I11 looks closer. What is parked in
+/// Purchases that have ended lately and have no notification yet: older notifications may be forgotten. By numbers, not by ids: I11 looks closer. What is parked in
 /// front of the notifications is not waited for.
 async fn untold_outcomes(
     connections: &mut Connections,
     parked: &HashSet<String>,
 ) -> Result<i64, sqlx::Error> {
     let ended: i64 = sqlx::query_scalar(
-        "select count(*) from saga where standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and state is not null",
+        "select count(*) from saga where standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and state is not null
+           and updated_at > now() - interval '89 days'",
     )
     .fetch_one(connections.of("purchase-manager"))
     .await?;
-    let told: i64 = sqlx::query_scalar("select count(*) from notification")
-        .fetch_one(connections.of("notifications"))
-        .await?;
+    let told: i64 =
+        sqlx::query_scalar("select count(*) from notification where ended_at > now() - interval '89 days'")
+            .fetch_one(connections.of("notifications"))
+            .await?;
     let excused = i64::try_from(parked.len()).unwrap_or(i64::MAX);
     Ok((ended - told - excused).max(0))
 }

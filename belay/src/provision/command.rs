@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 use anyhow::{Context, bail, ensure};
 use reqwest::Url;
 
-use super::{PLACES, provision_with};
+use super::{AUDIT_ROLE, PLACES, provision_audit, provision_with};
 use crate::{cdc, output};
 
 /// How long Kafka Connect may take for one answer: it starts the connector meanwhile.
@@ -17,7 +17,8 @@ const SHORTEST_PASSWORD: usize = 16;
 /// Makes the databases and roles of all services on a PostgreSQL server.
 ///
 /// Each role's password is read from the environment: BELAY_PASSWORD_ORDERS for orders, BELAY_PASSWORD_PURCHASE_MANAGER for
-/// purchase-manager, and so on, or from the file that BELAY_PASSWORD_ORDERS_FILE names.
+/// purchase-manager, and so on, or from the file that BELAY_PASSWORD_ORDERS_FILE names. With BELAY_PASSWORD_AUDIT, or
+/// BELAY_PASSWORD_AUDIT_FILE, a role belay_audit is made that may read everything and write nothing.
 #[derive(Debug, clap::Args)]
 #[command(verbatim_doc_comment)]
 pub struct Args {
@@ -50,6 +51,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         })
         .collect();
     output::result(&output::table(["service", "role", "database"], &rows))?;
+    match audit_password(|name| std::env::var(name).ok())? {
+        Some(password) => {
+            provision_audit(&args.database_url, &args.database_prefix, &password).await?;
+            output::note(&format!("{AUDIT_ROLE} may read all of them, for `belay audit`"));
+        }
+        None => output::note("no role for `belay audit` was made: BELAY_PASSWORD_AUDIT is not set"),
+    }
     if let Some(connect) = &args.connect {
         let connectors = cdc::prepare(&args.database_url, &urls).await?;
         hand_over(connect, &connectors).await?;
@@ -64,6 +72,16 @@ fn passwords(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<BTreeM
         .iter()
         .map(|place| Ok((place.service, password(place.service, &variable)?)))
         .collect()
+}
+
+/// The audit's role is made when it is given a password, and not otherwise: whoever runs no audit needs none.
+fn audit_password(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Option<String>> {
+    let is_given = |name: &str| variable(name).is_some_and(|value| !value.is_empty());
+    if is_given("BELAY_PASSWORD_AUDIT") || is_given("BELAY_PASSWORD_AUDIT_FILE") {
+        password("audit", &variable).map(Some)
+    } else {
+        Ok(None)
+    }
 }
 
 fn password(service: &str, variable: &impl Fn(&str) -> Option<String>) -> anyhow::Result<String> {
@@ -143,6 +161,16 @@ mod tests {
             ("BELAY_PASSWORD_ORDERS_FILE", path),
         ];
         assert!(of_orders(&both).unwrap_err().contains("both"));
+    }
+
+    #[test]
+    fn the_audit_has_a_role_when_it_has_a_password() {
+        let given = |value: &'static str| {
+            audit_password(move |name| (name == "BELAY_PASSWORD_AUDIT").then(|| value.to_owned()))
+        };
+        assert_eq!(given(GOOD).unwrap().as_deref(), Some(GOOD));
+        assert_eq!(given("").unwrap(), None);
+        assert!(given("short").is_err());
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod audit;
 mod commands;
 mod databases;
 mod doctor;
+mod operators;
 mod process;
 mod token;
 mod traffic;
+mod watch;
