@@ -197,6 +197,20 @@ impl World {
             "the audit found violations:\n{}",
             report.table()
         );
+        self.nothing_is_forgotten().await;
+    }
+
+    /// The stuck detector finds nothing: for every purchase that has not ended and waits for nobody, something is due.
+    async fn nothing_is_forgotten(&self) {
+        let pool = sqlx::PgPool::connect_lazy_with(
+            host::database::options(&self.info().databases["purchase-manager"], "purchase-manager")
+                .expect("the address is ours"),
+        );
+        let forgotten = purchase_manager::store::forgotten(&pool)
+            .await
+            .expect("the database answers");
+        assert!(forgotten.is_empty(), "nothing is due for {forgotten:?}");
+        pool.close().await;
     }
 
     /// One number from a service's database.
