@@ -358,6 +358,7 @@ mod tests {
 
     fn clean_audit() -> audit::Report {
         let information = audit::Information {
+            as_of_seconds: 0.0,
             purchases: 0,
             at_rest: 0,
             open: 0,
