@@ -144,10 +144,18 @@ impl System {
         for running in started {
             self.add(running?);
         }
+        // The edge and notifications each ask the other, so that one of them has to be known before it listens. The port is held
+        // until the service itself takes it.
+        let held = std::net::TcpListener::bind(listen).context("no port is free")?;
+        let reserved = held.local_addr()?;
+        self.info
+            .services
+            .insert("notifications".to_owned(), format!("http://{reserved}"));
         let bff = self.spawn_service("bff", self.options.http, &[]).await?;
         self.info.http = format!("http://{}", bff.address());
         self.add(bff);
-        let notifications = self.spawn_service("notifications", listen, &[]).await?;
+        drop(held);
+        let notifications = self.spawn_service("notifications", reserved, &[]).await?;
         self.add(notifications);
         Ok(())
     }
@@ -368,6 +376,7 @@ impl System {
                 "orders",
                 "payments",
                 "consolidator",
+                "notifications",
             ] {
                 flags.push(format!("--{service}={}", self.address_of(service)?));
             }

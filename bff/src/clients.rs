@@ -12,11 +12,15 @@ use contracts::{
         Movements, Order, Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
         UpdateProduct,
     },
-    ids::{CustomerId, ProductId, PurchaseId},
-    operator::{OperatorView, OperatorViews, SagaActed, SagaAction},
+    ids::{CustomerId, OrderId, ProductId, PurchaseId},
+    operator::{
+        Counted, OperatorView, OperatorViews, PurchaseSearch, SagaActed, SagaAction, SagaMessage,
+        SagaMessages,
+    },
     parked::{ParkedMessage, ParkedPage, SettleParked, SettledParked},
     product_admin::ProductChanged,
     purchase_manager::PurchaseUpdated,
+    report::ServiceReport,
 };
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
@@ -155,6 +159,39 @@ impl Clients {
         Ok(found.purchases)
     }
 
+    /// The purchases looked for, newest first.
+    pub async fn find_purchases(
+        &self,
+        search: &PurchaseSearch,
+    ) -> Result<Vec<PurchaseUpdated>, ServiceError> {
+        let path = ["operator", "search"];
+        let found: Purchases = self
+            .read(&self.purchase_manager, &path, &search_query(search))
+            .await?;
+        Ok(found.purchases)
+    }
+
+    /// How many purchases are looked for.
+    pub async fn count_purchases(&self, search: &PurchaseSearch) -> Result<Counted, ServiceError> {
+        let path = ["operator", "count"];
+        self.read(&self.purchase_manager, &path, &search_query(search))
+            .await
+    }
+
+    /// The messages of a purchase's saga, oldest first, behind `after`.
+    pub async fn saga_messages(
+        &self,
+        purchase: PurchaseId,
+        after: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<SagaMessage>, ServiceError> {
+        let path = ["operator", "purchases", &purchase.to_string(), "messages"];
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(after.map(|place| ("after", place.to_string())));
+        let found: SagaMessages = self.read(&self.purchase_manager, &path, &query).await?;
+        Ok(found.messages)
+    }
+
     /// Has an operator's `verb` carried out on a purchase: `retry`, `compensate` or `resolve`.
     pub async fn act(
         &self,
@@ -173,6 +210,14 @@ impl Clients {
 
     fn parker(&self, name: &str) -> Option<&Service> {
         self.parking.iter().find(|service| service.name == name)
+    }
+
+    /// What a service tells of itself; none when it is none of ours.
+    pub async fn report(&self, name: &str) -> Result<Option<ServiceReport>, ServiceError> {
+        match self.parker(name) {
+            Some(service) => self.read(service, &["report"], &[]).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A page of a service's parked messages. `query` is that of `contracts::parked`.
@@ -218,6 +263,19 @@ impl Clients {
         let found: Orders = self
             .read(&self.orders, &["orders"], &[("purchases", list(purchases))])
             .await?;
+        Ok(found.orders)
+    }
+
+    /// A customer's orders, newest first, older than `before`.
+    pub async fn orders_of(
+        &self,
+        customer: &CustomerId,
+        before: Option<OrderId>,
+        limit: i64,
+    ) -> Result<Vec<Order>, ServiceError> {
+        let mut query = vec![("customer", customer.0.clone()), ("limit", limit.to_string())];
+        query.extend(before.map(|id| ("before", id.to_string())));
+        let found: Orders = self.read(&self.orders, &["orders"], &query).await?;
         Ok(found.orders)
     }
 
@@ -445,6 +503,40 @@ async fn within_limit<T>(
         Ok(result) => result,
         Err(_) => Err(service.away(&format!("no answer within {LIMIT:?}"))),
     }
+}
+
+/// A search as a query has it.
+fn search_query(search: &PurchaseSearch) -> Vec<(&'static str, String)> {
+    let PurchaseSearch {
+        states,
+        step,
+        customer,
+        reference,
+        sku,
+        created_after,
+        created_before,
+        stuck_for_seconds,
+        before,
+        limit,
+    } = search;
+    let text = [
+        ("states", states.clone()),
+        ("step", step.clone()),
+        ("customer", customer.as_ref().map(|customer| customer.0.clone())),
+        ("reference", reference.clone()),
+        ("sku", sku.clone()),
+        ("created_after", created_after.map(|at| at.to_string())),
+        ("created_before", created_before.map(|at| at.to_string())),
+        (
+            "stuck_for_seconds",
+            stuck_for_seconds.map(|seconds| seconds.to_string()),
+        ),
+        ("before", before.map(|id| id.to_string())),
+        ("limit", limit.map(|limit| limit.to_string())),
+    ];
+    text.into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect()
 }
 
 fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {

@@ -3,10 +3,13 @@
 //! | module | job |
 //! |---|---|
 //! | [`query`], [`mutation`], [`subscription`] | the three roots |
-//! | [`product`], [`purchase`], [`order`], [`viewer`] | the objects |
+//! | [`product`], [`purchase`], [`order`], [`customer`], [`viewer`] | the objects |
+//! | [`purchases`], [`saga_message`] | pages of purchases, and of the messages of one |
 //! | [`assortment`] | what staff do with products and their stock |
 //! | [`operator`], [`dead_letter`] | what operators do with purchases and with parked messages |
-//! | [`reader`] | every read, batched, with the check of whose it is |
+//! | [`health`] | how the services are |
+//! | [`following`] | between a subscription and the events: current state first, nothing lost |
+//! | [`reader`], [`batches`] | every read, batched, with the check of whose it is |
 //! | [`authorization`] | the guard and the directive that shows it |
 //! | [`failure`] | what becomes an entry of `errors` |
 //! | [`payload`] | what mutations answer, with the refusals of the business |
@@ -18,8 +21,12 @@
 
 mod assortment;
 mod authorization;
+mod batches;
+mod customer;
 mod dead_letter;
 mod failure;
+mod following;
+mod health;
 mod ids;
 mod inputs;
 mod mutation;
@@ -30,8 +37,10 @@ mod paging;
 mod payload;
 mod product;
 mod purchase;
+mod purchases;
 mod query;
 mod reader;
+mod saga_message;
 mod scalars;
 mod subscription;
 mod viewer;
@@ -95,4 +104,5 @@ pub(crate) enum Node {
     Order(order::OrderObject),
     Payment(order::PaymentObject),
     DeadLetter(dead_letter::DeadLetterObject),
+    Customer(customer::CustomerObject),
 }

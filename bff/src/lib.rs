@@ -108,7 +108,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         &[PURCHASE_EVENTS],
         handlers::AcknowledgementHandler,
     );
+    let products = hub.clone();
     host.tail(PURCHASE_EVENTS, move |message| hub.hand_on(&message));
+    host.tail(PRODUCT_EVENTS, move |message| products.hand_on_product(&message));
     host.spawn(|shutdown| keys.keep(shutdown));
     host.spawn(|shutdown| resend::run(app.pool.clone(), app.codec.clone(), app.outbox.clone(), shutdown));
     host.spawn(|shutdown| expire::run(app.pool.clone(), shutdown));

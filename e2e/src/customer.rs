@@ -193,6 +193,11 @@ impl Customer {
         .await
     }
 
+    /// Follows a subscription.
+    pub async fn follow(&self, query: &str, variables: Value) -> Subscription {
+        Subscription::open(&self.http, &self.token, query, variables).await
+    }
+
     /// Subscribes to `purchaseUpdated`.
     ///
     /// # Panics

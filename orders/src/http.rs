@@ -7,12 +7,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use contracts::http::{MAX_IDS, Orders};
+use contracts::http::{MAX_IDS, MAX_PAGE, Orders};
 use serde::Deserialize;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::store;
+
+/// Orders of a page when the request names no limit.
+const PAGE: i64 = 20;
 
 /// The service's own routes.
 pub fn routes(pool: PgPool) -> Router {
@@ -21,12 +24,24 @@ pub fn routes(pool: PgPool) -> Router {
 
 #[derive(Debug, Deserialize)]
 struct Wanted {
-    purchases: String,
+    purchases: Option<String>,
+    customer: Option<String>,
+    before: Option<Uuid>,
+    limit: Option<i64>,
 }
 
 async fn orders(State(pool): State<PgPool>, Query(wanted): Query<Wanted>) -> Result<Json<Orders>, Failure> {
-    let purchases = parse_ids(&wanted.purchases)?;
-    let orders = store::orders_of(&pool, &purchases).await?;
+    let orders = match (&wanted.purchases, &wanted.customer) {
+        (Some(purchases), None) => store::orders_of(&pool, &parse_ids(purchases)?).await?,
+        (None, Some(customer)) => {
+            let limit = wanted.limit.unwrap_or(PAGE).clamp(1, MAX_PAGE);
+            store::orders_of_customer(&pool, customer, wanted.before, limit).await?
+        }
+        (Some(_), Some(_)) | (None, None) => {
+            let words = "ask with either ?purchases=a,b or ?customer=subject";
+            return Err(Failure::Malformed(words.to_owned()));
+        }
+    };
     Ok(Json(Orders { orders }))
 }
 

@@ -230,12 +230,43 @@ async fn insert_lines(connection: &mut PgConnection, placed: &[Placed]) -> Resul
     Ok(())
 }
 
+/// An order's row as the edge reads it.
+struct OrderRow {
+    order_id: Uuid,
+    purchase_id: Uuid,
+    customer_id: String,
+    number: String,
+    state: String,
+    total_minor: i64,
+    currency: String,
+    placed_at: i64,
+}
+
+impl OrderRow {
+    fn document(self) -> Result<http::Order, sqlx::Error> {
+        Ok(http::Order {
+            order_id: OrderId(self.order_id),
+            purchase_id: PurchaseId(self.purchase_id),
+            customer_id: CustomerId(self.customer_id),
+            number: self.number,
+            state: self.state,
+            total_minor: self.total_minor,
+            currency: self
+                .currency
+                .parse()
+                .map_err(|error: NotACurrency| sqlx::Error::Decode(Box::new(error)))?,
+            placed_at: self.placed_at,
+        })
+    }
+}
+
 /// The orders of `purchases`, oldest first.
 ///
 /// # Errors
 /// The database's errors.
 pub async fn orders_of(pool: &PgPool, purchases: &[Uuid]) -> Result<Vec<http::Order>, sqlx::Error> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        OrderRow,
         r#"select order_id, purchase_id, customer_id, number, state, total_minor, currency,
                   (extract(epoch from placed_at) * 1000000)::bigint as "placed_at!"
            from orders where purchase_id = any($1) order by placed_at, order_id"#,
@@ -243,21 +274,30 @@ pub async fn orders_of(pool: &PgPool, purchases: &[Uuid]) -> Result<Vec<http::Or
     )
     .fetch_all(pool)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(http::Order {
-                order_id: OrderId(row.order_id),
-                purchase_id: PurchaseId(row.purchase_id),
-                customer_id: CustomerId(row.customer_id),
-                number: row.number,
-                state: row.state,
-                total_minor: row.total_minor,
-                currency: row
-                    .currency
-                    .parse()
-                    .map_err(|error: NotACurrency| sqlx::Error::Decode(Box::new(error)))?,
-                placed_at: row.placed_at,
-            })
-        })
-        .collect()
+    rows.into_iter().map(OrderRow::document).collect()
+}
+
+/// A customer's orders, newest first, older than `before`: the ids are version 7, so they sort by time.
+///
+/// # Errors
+/// The database's errors.
+pub async fn orders_of_customer(
+    pool: &PgPool,
+    customer: &str,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<http::Order>, sqlx::Error> {
+    let rows = sqlx::query_as!(
+        OrderRow,
+        r#"select order_id, purchase_id, customer_id, number, state, total_minor, currency,
+                  (extract(epoch from placed_at) * 1000000)::bigint as "placed_at!"
+           from orders where customer_id = $1 and ($2::uuid is null or order_id < $2)
+           order by order_id desc limit $3"#,
+        customer,
+        before,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(OrderRow::document).collect()
 }

@@ -24,7 +24,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    operator,
+    console, operator,
     orchestrator::{Answer, Event, Orchestrator, What, Worked},
     record::Record,
     store,
@@ -37,7 +37,8 @@ pub fn routes(orchestrator: Arc<Orchestrator>) -> Router {
         .route("/purchases/ended", get(ended))
         .route("/purchases/{id}/cancel", post(cancel))
         .with_state(orchestrator.clone())
-        .merge(operator::routes(orchestrator))
+        .merge(operator::routes(orchestrator.clone()))
+        .merge(console::routes(orchestrator))
 }
 
 #[derive(Debug, Deserialize)]

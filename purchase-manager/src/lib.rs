@@ -25,6 +25,7 @@
 
 mod census;
 pub mod config;
+mod console;
 pub mod definitions;
 pub mod exchange;
 pub mod handlers;

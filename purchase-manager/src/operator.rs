@@ -283,6 +283,10 @@ async fn purchases(
     let ids = parse_ids(&query.ids)?;
     let records = store::read(orchestrator.pool(), &ids).await?;
     let mut audits = audits(&orchestrator, &ids).await?;
+    let mut traces: HashMap<Uuid, String> = store::search::traces(orchestrator.pool(), &ids)
+        .await?
+        .into_iter()
+        .collect();
     let mut views = Vec::with_capacity(records.len());
     for record in records {
         let (allowed_actions, errors) = match &record.state {
@@ -295,6 +299,9 @@ async fn purchases(
             allowed_actions,
             errors,
             audit: audits.remove(&record.id.0).unwrap_or_default(),
+            trace_id: traces
+                .remove(&record.id.0)
+                .and_then(|traceparent| traceparent.split('-').nth(1).map(str::to_owned)),
         });
     }
     Ok(Json(OperatorViews { purchases: views }))

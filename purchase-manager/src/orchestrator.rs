@@ -312,6 +312,11 @@ impl Batch<'_> {
                     let record = self.records.get_mut(&id).expect("looked up above");
                     record.version += 1;
                     record.updated_at = self.now;
+                    let version = record.version;
+                    // The decision's own entries are the last ones of the log.
+                    if let Some(row) = self.log.last_mut().filter(|row| row.saga_id == id) {
+                        row.told_version = Some(version);
+                    }
                     self.tell(id, cause)?;
                 }
             }
@@ -362,6 +367,10 @@ impl Batch<'_> {
             kind: entry.kind(),
             step: entry.step().map(|step| step.as_str().to_owned()),
             message_id: cause.map(|message| message.envelope.id.0),
+            partition: cause.map(|message| message.partition),
+            offset: cause.map(|message| message.offset),
+            schema_id: cause.and_then(|message| i32::try_from(message.schema_id).ok()),
+            told_version: None,
             trace: cause
                 .and_then(|message| message.envelope.trace)
                 .map(|trace| trace.to_string()),

@@ -153,7 +153,7 @@ fn failure(state: &State<Purchase>) -> Option<PurchaseFailureView> {
         Cause::Refused { .. } | Cause::BudgetSpent { .. } => return None,
     };
     Some(PurchaseFailureView {
-        code: "STATE_CONFLICT".to_owned(),
+        code: "CANCELLED".to_owned(),
         message: message.to_owned(),
         step: None,
     })

@@ -14,6 +14,8 @@ use uuid::Uuid;
 
 use crate::record::Record;
 
+pub mod search;
+
 /// A row as it is read.
 struct SagaRow {
     id: Uuid,
@@ -299,8 +301,16 @@ pub struct LogRow {
     pub step: Option<String>,
     /// The message that brought it about.
     pub message_id: Option<Uuid>,
+    /// Where that message was read.
+    pub partition: Option<i32>,
+    /// Its offset there.
+    pub offset: Option<i64>,
+    /// The registry's id of its schema.
+    pub schema_id: Option<i32>,
     /// The trace of that message.
     pub trace: Option<String>,
+    /// The version that the customer was told with the entry.
+    pub told_version: Option<i32>,
     /// The entry.
     pub body: Value,
 }
@@ -320,9 +330,15 @@ pub async fn append_log(connection: &mut PgConnection, rows: &[LogRow]) -> Resul
     let messages: Vec<Option<Uuid>> = rows.iter().map(|r| r.message_id).collect();
     let traces: Vec<Option<String>> = rows.iter().map(|r| r.trace.clone()).collect();
     let bodies: Vec<&Value> = rows.iter().map(|r| &r.body).collect();
+    let partitions: Vec<Option<i32>> = rows.iter().map(|r| r.partition).collect();
+    let offsets: Vec<Option<i64>> = rows.iter().map(|r| r.offset).collect();
+    let schemas: Vec<Option<i32>> = rows.iter().map(|r| r.schema_id).collect();
+    let told: Vec<Option<i32>> = rows.iter().map(|r| r.told_version).collect();
     sqlx::query!(
-        "insert into saga_event (saga_id, seq, kind, step, message_id, trace, body)
-         select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[])",
+        r#"insert into saga_event (saga_id, seq, kind, step, message_id, trace, body, partition, "offset", schema_id,
+                                   told_version)
+           select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[],
+                                $8::integer[], $9::bigint[], $10::integer[], $11::integer[])"#,
         &sagas,
         &seqs,
         &kinds,
@@ -330,6 +346,10 @@ pub async fn append_log(connection: &mut PgConnection, rows: &[LogRow]) -> Resul
         &messages as &[Option<Uuid>],
         &traces as &[Option<String>],
         &bodies as &[&Value],
+        &partitions as &[Option<i32>],
+        &offsets as &[Option<i64>],
+        &schemas as &[Option<i32>],
+        &told as &[Option<i32>],
     )
     .execute(connection)
     .await?;

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use contracts::{
     ids::{CustomerId, ProductId, PurchaseId},
     money::Money,
+    operator::BOUND_SECONDS,
     purchase_manager::{PurchaseFailureView, PurchaseLine, PurchaseStepView, PurchaseUpdated},
 };
 
@@ -85,7 +86,36 @@ impl Purchase {
     }
 }
 
+impl Purchase {
+    /// Whether it waits for the step, forward or backward.
+    pub fn waits_for(&self, step: &str) -> bool {
+        self.steps
+            .iter()
+            .any(|one| one.name == step && one.is_under_way())
+    }
+
+    /// When it has ended or waits for an operator at the latest (invariant I3); none once it does.
+    pub fn deadline(&self) -> Option<DateTime<Utc>> {
+        match self.state {
+            PurchaseState::Completed
+            | PurchaseState::Cancelled
+            | PurchaseState::Rejected
+            | PurchaseState::Stuck => None,
+            PurchaseState::Pending | PurchaseState::Running | PurchaseState::Compensating => self
+                .created_at
+                .checked_add_signed(chrono::TimeDelta::seconds(BOUND_SECONDS)),
+        }
+    }
+}
+
 impl Step {
+    fn is_under_way(&self) -> bool {
+        match self.state {
+            StepState::Running | StepState::Retrying => true,
+            StepState::Pending | StepState::Succeeded | StepState::Failed | StepState::Skipped => false,
+        }
+    }
+
     fn is_commanded(&self) -> bool {
         match self.state {
             StepState::Running | StepState::Succeeded | StepState::Retrying | StepState::Failed => true,
@@ -201,6 +231,15 @@ mod tests {
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
         }
+    }
+
+    #[test]
+    fn a_purchase_has_a_deadline_until_it_ends_or_waits_for_somebody() {
+        let deadline = |state| purchase(state, None).deadline();
+        let after = deadline(PurchaseState::Running).unwrap() - DateTime::UNIX_EPOCH;
+        assert_eq!(after.num_seconds(), BOUND_SECONDS);
+        assert_eq!(deadline(PurchaseState::Stuck), None);
+        assert_eq!(deadline(PurchaseState::Completed), None);
     }
 
     #[test]

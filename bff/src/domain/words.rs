@@ -175,6 +175,8 @@ words! {
         PaymentDeclined = "PAYMENT_DECLINED",
         /// Another product has this stock keeping unit.
         DuplicateSku = "DUPLICATE_SKU",
+        /// Somebody asked for it to be taken back.
+        Cancelled = "CANCELLED",
         /// It is not in a state that allows this.
         StateConflict = "STATE_CONFLICT",
         /// It was changed in the meantime.

@@ -1,8 +1,12 @@
 //! Messages that wait for an operator, in every service. The edge's own are in its database; the others' are asked for.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
-use async_graphql::{Context, ID, InputObject, Json, Object};
+use async_graphql::{Context, ID, InputObject, Json, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use contracts::parked::{ParkedMessage, ParkedPage, SettleParked, SettledOutcome, SettledParked};
 use mailbox::{
@@ -159,13 +163,23 @@ impl Places {
     }
 }
 
+/// A page of parked messages.
+pub(super) type DeadLetterPage = Page<DeadLetterObject, Silent>;
+
+/// Who did not answer.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct Silent {
+    /// Services that did not answer: their messages are missing here, and come with a later page once they do.
+    unavailable: Vec<String>,
+}
+
 /// A page over all services: each one's newest, merged by the time of parking.
 pub(super) async fn page(
     ctx: &Context<'_>,
     size: i64,
     after: Option<Places>,
     filter: DeadLetterFilter,
-) -> Result<Page<DeadLetterObject>, Failure> {
+) -> Result<DeadLetterPage, Failure> {
     let app = ctx.data_unchecked::<Arc<App>>();
     let begins = after.is_none();
     let mut places = after.unwrap_or_default();
@@ -183,8 +197,24 @@ pub(super) async fn page(
         of(app, service, filter)
     });
     let mut lists = Vec::with_capacity(services.len());
-    for list in futures::future::join_all(asked).await {
-        lists.push(list?.parked.into_iter().peekable());
+    let (mut missing, mut failure) = (Vec::new(), None);
+    for (service, list) in services.iter().zip(futures::future::join_all(asked).await) {
+        match list {
+            Ok(list) => lists.push(list.parked.into_iter().peekable()),
+            Err(failed) => {
+                missing.push((*service).to_owned());
+                failure = Some(failed);
+            }
+        }
+    }
+    if let Some(failure) = failure {
+        if lists.is_empty() {
+            return Err(failure);
+        }
+        // Told and noted at once: what others have is no less true for it.
+        if let Failure::Internal(error) = &failure {
+            tracing::error!("parked messages of {missing:?} could not be read: {error:#}");
+        }
     }
     let mut merged = Vec::new();
     while i64::try_from(merged.len()).unwrap_or(i64::MAX) <= size {
@@ -198,9 +228,14 @@ pub(super) async fn page(
         places.0.insert(next.service.clone(), next.seq);
         merged.push((places.write(), next));
     }
-    Ok(paging::page(merged, size, begins, |(place, message)| {
-        (place, DeadLetterObject(Box::new(message)))
-    }))
+    let silent = Silent { unavailable: missing };
+    Ok(paging::page_with(
+        silent,
+        merged,
+        size,
+        begins,
+        |(place, message)| (place, DeadLetterObject(Box::new(message))),
+    ))
 }
 
 async fn of(app: &App, service: &str, filter: Filter) -> Result<ParkedPage, Failure> {
@@ -214,6 +249,82 @@ async fn of(app: &App, service: &str, filter: Filter) -> Result<ParkedPage, Fail
     query.extend(filter.before.map(|it| ("before", it.to_string())));
     query.extend(filter.limit.map(|it| ("limit", it.to_string())));
     Ok(app.clients.parked(service, &query).await?)
+}
+
+/// Between two looks of a subscription. Parked messages wait for people: a moment more is nothing to them.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
+/// Messages of a service that one look reads; also those of the beginning. More at once than that are an incident, which the list
+/// shows in full.
+const LOOKED_AT: i64 = 100;
+/// Messages of a service that a subscription remembers.
+const REMEMBERED: usize = 1_000;
+
+/// Messages as they are parked, in all services.
+pub(super) struct Added {
+    app: Arc<App>,
+    /// By service: what was sent.
+    sent: BTreeMap<&'static str, Sent>,
+    queue: VecDeque<ParkedMessage>,
+    looked: bool,
+}
+
+#[derive(Debug, Default)]
+struct Sent {
+    places: BTreeSet<i64>,
+    /// What is not above was sent, or is too old.
+    floor: i64,
+}
+
+impl Added {
+    /// Nothing is read before the first [`Added::next`].
+    pub fn new(app: Arc<App>) -> Self {
+        Self {
+            app,
+            sent: BTreeMap::new(),
+            queue: VecDeque::new(),
+            looked: false,
+        }
+    }
+
+    /// The next one. A service that does not answer is asked again, and has lost nothing by it.
+    pub async fn next(&mut self) -> DeadLetterObject {
+        loop {
+            if let Some(message) = self.queue.pop_front() {
+                return DeadLetterObject(Box::new(message));
+            }
+            if self.looked {
+                tokio::time::sleep(LOOK_AFTER).await;
+            }
+            self.looked = true;
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        let services: Vec<&'static str> = self.app.clients.parking().chain([SERVICE]).collect();
+        let asked = services.iter().map(|service| {
+            let filter = Filter {
+                limit: Some(LOOKED_AT),
+                ..Filter::default()
+            };
+            of(&self.app, service, filter)
+        });
+        let mut fresh = Vec::new();
+        for (service, list) in services.iter().zip(futures::future::join_all(asked).await) {
+            let Ok(list) = list else { continue };
+            let sent = self.sent.entry(*service).or_default();
+            for message in list.parked {
+                if message.seq > sent.floor && sent.places.insert(message.seq) {
+                    fresh.push(message);
+                }
+            }
+            while sent.places.len() > REMEMBERED {
+                sent.floor = sent.places.pop_first().unwrap_or(sent.floor);
+            }
+        }
+        fresh.sort_by_key(|message| message.parked_at);
+        self.queue.extend(fresh);
+    }
 }
 
 /// One message, for operators; none for everybody else, and when there is no such message.

@@ -10,6 +10,9 @@ use uuid::Uuid;
 
 use super::failure::Failure;
 
+/// The longest subject: OpenID Connect Core, section 2, allows 255 ASCII characters.
+const MAX_SUBJECT_BYTES: usize = 255;
+
 /// What an id is the id of. Orders and payments name their purchase, because whose they are is known by that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
@@ -19,6 +22,7 @@ pub(crate) enum Target {
     Payment(PurchaseId, PaymentId),
     /// The service that parked it, and its id there.
     DeadLetter(String, Uuid),
+    Customer(CustomerId),
 }
 
 /// The id of a product.
@@ -55,7 +59,11 @@ pub(crate) fn dead_letter(service: &str, id: Uuid) -> ID {
 pub(crate) fn as_dead_letter(id: &ID) -> Option<(String, Uuid)> {
     match target(id)? {
         Target::DeadLetter(service, id) => Some((service, id)),
-        Target::Product(_) | Target::Purchase(_) | Target::Order(..) | Target::Payment(..) => None,
+        Target::Product(_)
+        | Target::Purchase(_)
+        | Target::Order(..)
+        | Target::Payment(..)
+        | Target::Customer(_) => None,
     }
 }
 
@@ -78,6 +86,7 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
             let (service, id) = value.split_once('/')?;
             Some(Target::DeadLetter(service.to_owned(), id.parse().ok()?))
         }
+        "Customer" if is_subject(value) => Some(Target::Customer(CustomerId(value.to_owned()))),
         _ => None,
     }
 }
@@ -86,7 +95,11 @@ pub(crate) fn target(id: &ID) -> Option<Target> {
 pub(crate) fn as_product(id: &ID) -> Option<ProductId> {
     match target(id)? {
         Target::Product(id) => Some(id),
-        Target::Purchase(_) | Target::Order(..) | Target::Payment(..) | Target::DeadLetter(..) => None,
+        Target::Purchase(_)
+        | Target::Order(..)
+        | Target::Payment(..)
+        | Target::DeadLetter(..)
+        | Target::Customer(_) => None,
     }
 }
 
@@ -94,8 +107,46 @@ pub(crate) fn as_product(id: &ID) -> Option<ProductId> {
 pub(crate) fn as_purchase(id: &ID) -> Option<PurchaseId> {
     match target(id)? {
         Target::Purchase(id) => Some(id),
-        Target::Product(_) | Target::Order(..) | Target::Payment(..) | Target::DeadLetter(..) => None,
+        Target::Product(_)
+        | Target::Order(..)
+        | Target::Payment(..)
+        | Target::DeadLetter(..)
+        | Target::Customer(_) => None,
     }
+}
+
+/// The order that a client's id stands for, with its purchase.
+pub(crate) fn as_order(id: &ID) -> Option<(PurchaseId, OrderId)> {
+    match target(id)? {
+        Target::Order(purchase, order) => Some((purchase, order)),
+        Target::Product(_)
+        | Target::Purchase(_)
+        | Target::Payment(..)
+        | Target::DeadLetter(..)
+        | Target::Customer(_) => None,
+    }
+}
+
+/// The customer that a client's id stands for.
+pub(crate) fn as_customer(id: &ID) -> Option<CustomerId> {
+    match target(id)? {
+        Target::Customer(customer) => Some(customer),
+        Target::Product(_)
+        | Target::Purchase(_)
+        | Target::Order(..)
+        | Target::Payment(..)
+        | Target::DeadLetter(..) => None,
+    }
+}
+
+/// Whether a token could have such a subject: PostgreSQL keeps no zero byte, and nobody's is so long.
+fn is_subject(text: &str) -> bool {
+    (1..=MAX_SUBJECT_BYTES).contains(&text.len()) && !text.contains(char::is_control)
+}
+
+/// The id of a message of a purchase's saga.
+pub(crate) fn saga_message(purchase: PurchaseId, place: i64) -> ID {
+    encode("SagaMessage", format_args!("{purchase}/{place}"))
 }
 
 /// The failure for an id that is none of the kind that is asked for.

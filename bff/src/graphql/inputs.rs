@@ -17,7 +17,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::scalars::{CurrencyCode, DecimalScalar};
+use super::scalars::{CurrencyCode, DecimalScalar, Long};
 
 /// Characters of a name or a value that a refusal quotes.
 const LONGEST_QUOTE: usize = 60;
@@ -206,6 +206,7 @@ fn custom(name: &str) -> Scalar {
         "DateTime" => Scalar::Read(read::<DateTime<Utc>>),
         "Decimal" => Scalar::Read(read::<DecimalScalar>),
         "CurrencyCode" => Scalar::Read(read::<CurrencyCode>),
+        "Long" => Scalar::Read(read::<Long>),
         _ => Scalar::Any,
     }
 }

@@ -1,6 +1,8 @@
 //! Orders and payments.
 
-use async_graphql::{ComplexObject, ID, Object, SimpleObject};
+use std::sync::Arc;
+
+use async_graphql::{ComplexObject, Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use contracts::{
     http::{Order, Payment},
@@ -8,7 +10,14 @@ use contracts::{
     money::Money,
 };
 
-use super::{ids, purchase::PurchaseObject, scalars::MoneyObject};
+use super::{
+    failure::Failure,
+    ids,
+    paging::{self, Page},
+    purchase::PurchaseObject,
+    reader::Reader,
+    scalars::MoneyObject,
+};
 use crate::domain::{
     NotUnderstood, time,
     words::{OrderState, PaymentState},
@@ -18,23 +27,23 @@ use crate::domain::{
 #[derive(Debug)]
 pub(crate) struct OrderObject {
     id: OrderId,
+    purchase: PurchaseId,
     number: String,
     state: OrderState,
     total: Money,
     placed_at: DateTime<Utc>,
-    purchase: PurchaseObject,
 }
 
-impl OrderObject {
-    /// The order of a purchase.
-    pub fn of(order: Order, purchase: PurchaseObject) -> Result<Self, NotUnderstood> {
+impl TryFrom<Order> for OrderObject {
+    type Error = NotUnderstood;
+    fn try_from(order: Order) -> Result<Self, Self::Error> {
         Ok(Self {
             id: order.order_id,
+            purchase: order.purchase_id,
             number: order.number,
             state: order.state.parse()?,
             total: Money::new(order.total_minor, order.currency),
             placed_at: time(order.placed_at)?,
-            purchase,
         })
     }
 }
@@ -44,7 +53,7 @@ impl OrderObject {
 impl OrderObject {
     /// Opaque.
     pub(crate) async fn id(&self) -> ID {
-        ids::order(self.purchase.0.id, self.id)
+        ids::order(self.purchase, self.id)
     }
 
     /// Its number for people.
@@ -60,13 +69,46 @@ impl OrderObject {
         self.total.into()
     }
 
-    async fn purchase(&self) -> &PurchaseObject {
-        &self.purchase
+    /// Null while it cannot be asked for.
+    async fn purchase(&self, ctx: &Context<'_>) -> Result<Option<PurchaseObject>, Failure> {
+        let reader = ctx.data_unchecked::<Arc<Reader>>();
+        Ok(reader.purchase(self.purchase).await?.map(PurchaseObject))
     }
 
     async fn placed_at(&self) -> DateTime<Utc> {
         self.placed_at
     }
+}
+
+/// One of the orders that the viewer may see.
+pub(super) async fn one(
+    ctx: &Context<'_>,
+    purchase: PurchaseId,
+    id: OrderId,
+) -> Result<Option<OrderObject>, Failure> {
+    let found = ctx.data_unchecked::<Arc<Reader>>().order(purchase).await?;
+    Ok(found
+        .filter(|order| order.order_id == id)
+        .map(OrderObject::try_from)
+        .transpose()?)
+}
+
+/// A page of the viewer's own orders, newest first.
+pub(super) async fn own(
+    ctx: &Context<'_>,
+    first: Option<i32>,
+    after: Option<String>,
+) -> Result<Page<OrderObject>, Failure> {
+    let size = paging::size(first)?;
+    let before = paging::place(after.as_deref(), |text| text.parse::<OrderId>().ok())?;
+    let reader = ctx.data_unchecked::<Arc<Reader>>();
+    let mut found = Vec::new();
+    for order in reader.orders_of_viewer(before, size + 1).await? {
+        found.push(OrderObject::try_from(order)?);
+    }
+    Ok(paging::page(found, size, before.is_none(), |order| {
+        (order.id.to_string(), order)
+    }))
 }
 
 /// One attempt to take money.

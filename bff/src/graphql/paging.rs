@@ -1,8 +1,8 @@
 //! Pages by key: `first` items after a place, never an offset.
 
 use async_graphql::{
-    OutputType,
-    connection::{Connection, Edge},
+    ObjectType, OutputType,
+    connection::{Connection, Edge, EmptyFields},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
@@ -13,8 +13,8 @@ const MAX_PAGE: i32 = 100;
 /// Items of a page when the client does not say; also in the schema, as the default of every `first`.
 const DEFAULT_PAGE: i32 = 20;
 
-/// A page of `Node`s with opaque cursors.
-pub(crate) type Page<Node> = Connection<String, Node>;
+/// A page of `Node`s with opaque cursors, and further fields.
+pub(crate) type Page<Node, Fields = EmptyFields> = Connection<String, Node, Fields>;
 
 /// What a page costs: its items, each with what is asked of it.
 pub(crate) fn cost(first: Option<i32>, child: usize) -> usize {
@@ -64,8 +64,19 @@ pub(crate) fn page<Item, Node: OutputType>(
     begins: bool,
     edge: impl Fn(Item) -> (String, Node),
 ) -> Page<Node> {
+    page_with(EmptyFields, items, size, begins, edge)
+}
+
+/// The same with further fields.
+pub(crate) fn page_with<Fields: ObjectType, Item, Node: OutputType>(
+    fields: Fields,
+    items: Vec<Item>,
+    size: i64,
+    begins: bool,
+    edge: impl Fn(Item) -> (String, Node),
+) -> Page<Node, Fields> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let mut page = Connection::new(!begins, items.len() > size);
+    let mut page = Connection::with_additional_fields(!begins, items.len() > size, fields);
     page.edges = items
         .into_iter()
         .take(size)

@@ -4,15 +4,19 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
+use contracts::{ids::PurchaseId, operator::StepError};
 
 use super::{
     authorization::{Requires, auth},
+    customer::CustomerObject,
     failure::Failure,
     ids,
     operator::{self, AuditEntryObject},
     order::{OrderObject, PaymentObject},
+    paging::{self, Page},
     product::ProductObject,
     reader::Reader,
+    saga_message::{self, SagaMessageObject},
     scalars::MoneyObject,
 };
 use crate::{
@@ -63,7 +67,9 @@ impl PurchaseObject {
     }
 
     async fn steps(&self) -> Vec<StepObject> {
-        self.0.steps.iter().cloned().map(StepObject).collect()
+        let purchase = self.0.id;
+        let steps = self.0.steps.iter().cloned();
+        steps.map(|step| StepObject { purchase, step }).collect()
     }
 
     /// Why it was rejected or cancelled, in words a shopper understands.
@@ -91,15 +97,13 @@ impl PurchaseObject {
     }
 
     async fn order(&self, ctx: &Context<'_>) -> Result<Option<OrderObject>, Failure> {
-        let order = ctx.data_unchecked::<Arc<Reader>>().order(&self.0).await?;
-        Ok(order
-            .map(|order| OrderObject::of(order, self.clone()))
-            .transpose()?)
+        let order = ctx.data_unchecked::<Arc<Reader>>().order(self.0.id).await?;
+        Ok(order.map(OrderObject::try_from).transpose()?)
     }
 
     /// Attempts to take money; null while the payments cannot be asked.
     async fn payments(&self, ctx: &Context<'_>) -> Result<Option<Vec<PaymentObject>>, Failure> {
-        let payments = ctx.data_unchecked::<Arc<Reader>>().payments(&self.0).await?;
+        let payments = ctx.data_unchecked::<Arc<Reader>>().payments(self.0.id).await?;
         let payments = payments
             .into_iter()
             .map(PaymentObject::try_from)
@@ -117,18 +121,40 @@ impl PurchaseObject {
 
     #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
     async fn customer(&self) -> Option<CustomerObject> {
-        Some(CustomerObject {
-            id: ids::customer(&self.0.customer),
-        })
+        Some(CustomerObject(self.0.customer.clone()))
     }
-}
 
-/// Who bought.
-#[derive(Debug, SimpleObject)]
-#[graphql(name = "Customer")]
-pub(crate) struct CustomerObject {
-    /// Opaque.
-    id: ID,
+    /// The trace in which it was submitted, as the collector of traces knows it; null while purchase-manager does not know the
+    /// purchase, and when the trace was not told.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn trace_id(&self, ctx: &Context<'_>) -> Result<Option<String>, Failure> {
+        let view = ctx
+            .data_unchecked::<Arc<Reader>>()
+            .operator_view(self.0.id)
+            .await?;
+        Ok(view.and_then(|view| view.trace_id))
+    }
+
+    /// By then it has ended or waits for an operator, whatever is away; null once it does.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn deadline_at(&self) -> Option<DateTime<Utc>> {
+        self.0.deadline()
+    }
+
+    /// The commands, replies and events of its saga, oldest first; null while they cannot be asked for.
+    #[graphql(
+        guard = "Requires(Role::Operator)",
+        directive = auth::apply(Role::Operator),
+        complexity = "paging::cost(first, child_complexity)"
+    )]
+    async fn messages(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(50)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Option<Page<SagaMessageObject>>, Failure> {
+        saga_message::page(ctx, self.0.id, first, after).await.map(Some)
+    }
 }
 
 /// One product of a purchase, as it was when it was submitted.
@@ -170,57 +196,73 @@ impl LineObject {
 
 /// One step of a purchase.
 #[derive(Debug)]
-pub(crate) struct StepObject(Step);
+pub(crate) struct StepObject {
+    purchase: PurchaseId,
+    step: Step,
+}
 
 /// One step of a purchase.
 #[Object(name = "PurchaseStep")]
 impl StepObject {
     async fn name(&self) -> &str {
-        &self.0.name
+        &self.step.name
     }
 
     async fn direction(&self) -> StepDirection {
-        self.0.direction
+        self.step.direction
     }
 
     async fn state(&self) -> StepState {
-        self.0.state
+        self.step.state
     }
 
     async fn started_at(&self) -> Option<DateTime<Utc>> {
-        self.0.started_at
+        self.step.started_at
     }
 
     async fn finished_at(&self) -> Option<DateTime<Utc>> {
-        self.0.finished_at
+        self.step.finished_at
     }
 
     /// From start to finish, in milliseconds.
     async fn duration_ms(&self) -> Option<i32> {
         let taken = self
-            .0
+            .step
             .finished_at?
-            .signed_duration_since(self.0.started_at?)
+            .signed_duration_since(self.step.started_at?)
             .num_milliseconds();
         Some(i32::try_from(taken).unwrap_or(i32::MAX))
     }
 
     async fn attempt(&self) -> i32 {
-        self.0.attempt
+        self.step.attempt
     }
 
     async fn max_attempts(&self) -> i32 {
-        self.0.max_attempts
+        self.step.max_attempts
     }
 
     async fn next_retry_at(&self) -> Option<DateTime<Utc>> {
-        self.0.next_retry_at
+        self.step.next_retry_at
+    }
+
+    /// What went wrong with it, in the words of the machine.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn error(&self, ctx: &Context<'_>) -> Result<Option<String>, Failure> {
+        let view = ctx
+            .data_unchecked::<Arc<Reader>>()
+            .operator_view(self.purchase)
+            .await?;
+        let of_this = |error: &StepError| {
+            error.step == self.step.name && error.direction == self.step.direction.as_str()
+        };
+        Ok(view.and_then(|view| view.errors.into_iter().find(of_this).map(|found| found.error)))
     }
 
     /// The service that carries it out.
     #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
     async fn service(&self) -> Option<&str> {
-        Some(&self.0.service)
+        Some(&self.step.service)
     }
 }
 

@@ -7,13 +7,16 @@ use async_graphql::{Context, ID, InputObject, Object};
 use super::{
     Node,
     authorization::{Requires, auth},
-    dead_letter::{self, DeadLetterFilter, DeadLetterObject},
+    customer::CustomerObject,
+    dead_letter::{self, DeadLetterFilter, DeadLetterPage},
     failure::Failure,
+    health::{self, GroupObject, ServiceObject},
     ids::{self, Target},
-    order::{OrderObject, PaymentObject},
+    order::{self, OrderObject, PaymentObject},
     paging::{self, Page},
     product::ProductObject,
     purchase::PurchaseObject,
+    purchases::{self, PurchaseFilter, PurchasePage},
     reader::Reader,
     viewer::ViewerObject,
 };
@@ -55,35 +58,21 @@ impl Query {
                 .purchase(id)
                 .await?
                 .map(|p| Node::Purchase(PurchaseObject(p)))),
-            Some(Target::Order(purchase, id)) => {
-                let Some(purchase) = reader.purchase(purchase).await? else {
-                    return Ok(None);
-                };
-                let Some(order) = reader
-                    .order(&purchase)
-                    .await?
-                    .filter(|order| order.order_id == id)
-                else {
-                    return Ok(None);
-                };
-                Ok(Some(Node::Order(OrderObject::of(
-                    order,
-                    PurchaseObject(purchase),
-                )?)))
-            }
+            Some(Target::Order(purchase, id)) => Ok(order::one(ctx, purchase, id).await?.map(Node::Order)),
             Some(Target::DeadLetter(service, id)) => {
                 Ok(dead_letter::one(ctx, &service, id).await?.map(Node::DeadLetter))
             }
             Some(Target::Payment(purchase, id)) => {
-                let Some(purchase) = reader.purchase(purchase).await? else {
-                    return Ok(None);
-                };
-                let payments = reader.payments(&purchase).await?;
+                let payments = reader.payments(purchase).await?;
                 let payment = payments.into_iter().find(|payment| payment.payment_id == id);
                 Ok(payment
                     .map(PaymentObject::try_from)
                     .transpose()?
                     .map(Node::Payment))
+            }
+            Some(Target::Customer(customer)) => {
+                let known = reader.contact(&customer).await?.is_some();
+                Ok(known.then_some(Node::Customer(CustomerObject(customer))))
             }
         }
     }
@@ -169,7 +158,32 @@ impl Query {
             .map(PurchaseObject))
     }
 
-    /// Messages that wait for an operator, in all services, newest first; null while one of these does not answer.
+    /// Own order; another customer's id gives null, as an unknown id does.
+    #[graphql(guard = "Requires(Role::Customer)", directive = auth::apply(Role::Customer))]
+    async fn order(&self, ctx: &Context<'_>, id: ID) -> Result<Option<OrderObject>, Failure> {
+        let (purchase, id) = ids::as_order(&id).ok_or_else(|| ids::not_an_id_of("order"))?;
+        order::one(ctx, purchase, id).await
+    }
+
+    /// Everybody's purchases, newest first; null while they cannot be asked for.
+    #[graphql(
+        guard = "Requires(Role::Operator)",
+        directive = auth::apply(Role::Operator),
+        complexity = "paging::cost(first, child_complexity)"
+    )]
+    async fn purchases(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
+        after: Option<String>,
+        filter: Option<PurchaseFilter>,
+    ) -> Result<Option<PurchasePage>, Failure> {
+        purchases::page(ctx, first, after, filter.unwrap_or_default())
+            .await
+            .map(Some)
+    }
+
+    /// Messages that wait for an operator, in all services, newest first; null while none of these answers.
     #[graphql(
         guard = "Requires(Role::Operator)",
         directive = auth::apply(Role::Operator),
@@ -181,12 +195,25 @@ impl Query {
         #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
         filter: Option<DeadLetterFilter>,
-    ) -> Result<Option<Page<DeadLetterObject>>, Failure> {
+    ) -> Result<Option<DeadLetterPage>, Failure> {
         let size = paging::size(first)?;
         let after = paging::place(after.as_deref(), dead_letter::Places::read)?;
         dead_letter::page(ctx, size, after, filter.unwrap_or_default())
             .await
             .map(Some)
+    }
+
+    /// Every service, by name. One that does not answer is DOWN.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn services(&self, ctx: &Context<'_>) -> Option<Vec<ServiceObject>> {
+        Some(health::services(ctx).await)
+    }
+
+    /// What the services have still to read, as they tell it themselves. Those of a service that does not answer are missing: see
+    /// `services`.
+    #[graphql(guard = "Requires(Role::Operator)", directive = auth::apply(Role::Operator))]
+    async fn consumer_groups(&self, ctx: &Context<'_>) -> Result<Option<Vec<GroupObject>>, Failure> {
+        health::groups(ctx).await.map(Some)
     }
 }
 

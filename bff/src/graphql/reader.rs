@@ -5,15 +5,21 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_graphql::dataloader::{DataLoader, HashMapCache, Loader};
+use async_graphql::dataloader::{DataLoader, HashMapCache};
 use contracts::{
-    http::{InventoryLevel, MAX_IDS, Movement, Order, Payment},
-    ids::{CustomerId, ProductId, PurchaseId},
-    operator::OperatorView,
+    http::{Contact, InventoryLevel, Movement, Order, Payment},
+    ids::{CustomerId, OrderId, ProductId, PurchaseId},
+    operator::{OperatorView, PurchaseSearch, SagaMessage},
 };
 use uuid::Uuid;
 
-use super::failure::Failure;
+use super::{
+    batches::{
+        ContactBatch, InventoryBatch, OperatorBatch, OrderBatch, PaymentBatch, ProductBatch, PurchaseBatch,
+        SubmissionBatch,
+    },
+    failure::Failure,
+};
 use crate::{
     app::App,
     auth::Viewer,
@@ -25,7 +31,7 @@ use crate::{
     },
     store::{
         catalogue::{self, Place, Selection},
-        submission::{self, Submission},
+        submission::{self, OpenSearch, Submission},
     },
 };
 
@@ -36,6 +42,7 @@ pub(crate) struct Reader {
     purchases: Batched<PurchaseBatch>,
     operator_views: Batched<OperatorBatch>,
     submissions: Batched<SubmissionBatch>,
+    contacts: Batched<ContactBatch>,
     orders: Batched<OrderBatch>,
     payments: Batched<PaymentBatch>,
     inventory: Batched<InventoryBatch>,
@@ -53,6 +60,7 @@ impl Reader {
             purchases: batched(PurchaseBatch(app.clone())),
             operator_views: batched(OperatorBatch(app.clone())),
             submissions: batched(SubmissionBatch(app.clone())),
+            contacts: batched(ContactBatch(app.clone())),
             orders: batched(OrderBatch(app.clone())),
             payments: batched(PaymentBatch(app.clone())),
             inventory: batched(InventoryBatch(app.clone())),
@@ -66,6 +74,7 @@ impl Reader {
         reader.purchases.enable_all_cache(false);
         reader.operator_views.enable_all_cache(false);
         reader.submissions.enable_all_cache(false);
+        reader.contacts.enable_all_cache(false);
         reader.orders.enable_all_cache(false);
         reader.payments.enable_all_cache(false);
         reader.inventory.enable_all_cache(false);
@@ -170,14 +179,102 @@ impl Reader {
         Ok(self.operator_views.load_one(id).await?)
     }
 
-    /// The order of a purchase that the viewer may see.
-    pub async fn order(&self, purchase: &Purchase) -> Result<Option<Order>, Failure> {
-        Ok(self.orders.load_one(purchase.id).await?)
+    /// The purchases that operators look for, newest first: what purchase-manager knows, and what it does not know yet. None
+    /// for other viewers.
+    pub async fn find_purchases(
+        &self,
+        search: &PurchaseSearch,
+        open: Option<&OpenSearch>,
+        limit: i64,
+    ) -> Result<Vec<Arc<Purchase>>, Failure> {
+        if !self.viewer.is_operator() {
+            return Ok(Vec::new());
+        }
+        let mut found = HashMap::new();
+        for told in self.app.clients.find_purchases(search).await? {
+            let purchase = Arc::new(Purchase::try_from(told)?);
+            found.insert(purchase.id, purchase);
+        }
+        if let Some(open) = open {
+            let mut waiting = submission::find_open(&self.app.pool, open, search.before, limit).await?;
+            waiting.retain(|submission| !found.contains_key(&submission.purchase));
+            // What purchase-manager knows is what it says: its event is still on the way here.
+            let ids: Vec<PurchaseId> = waiting.iter().map(|submission| submission.purchase).collect();
+            let known = self.purchases.load_many(ids).await?;
+            for submission in waiting {
+                if !known.contains_key(&submission.purchase) {
+                    found.insert(submission.purchase, Arc::new(submission.pending()?));
+                }
+            }
+        }
+        let mut all: Vec<_> = found.into_values().collect();
+        all.sort_unstable_by_key(|purchase| std::cmp::Reverse(purchase.id));
+        all.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(all)
+    }
+
+    /// How many purchases operators look for, of those that purchase-manager knows; none when there are too many to count.
+    pub async fn count_purchases(&self, search: &PurchaseSearch) -> Result<Option<i64>, Failure> {
+        if !self.viewer.is_operator() {
+            return Ok(None);
+        }
+        Ok(self.app.clients.count_purchases(search).await?.total)
+    }
+
+    /// The messages of a purchase's saga, oldest first, behind `after`. None for those who are no operators.
+    pub async fn saga_messages(
+        &self,
+        purchase: PurchaseId,
+        after: Option<i64>,
+        limit: i64,
+    ) -> Result<Vec<SagaMessage>, Failure> {
+        if !self.viewer.is_operator() {
+            return Ok(Vec::new());
+        }
+        Ok(self.app.clients.saga_messages(purchase, after, limit).await?)
+    }
+
+    /// How to reach a customer, for operators and for themselves; none for other viewers, and while they never bought.
+    pub async fn contact(&self, customer: &CustomerId) -> Result<Option<Contact>, Failure> {
+        if !self.viewer.may_see(customer) {
+            return Ok(None);
+        }
+        Ok(self.contacts.load_one(customer.clone()).await?)
+    }
+
+    /// The order of a purchase, if the viewer may see it. Orders knows whose it is, so that nobody else is needed.
+    pub async fn order(&self, purchase: PurchaseId) -> Result<Option<Order>, Failure> {
+        if self.viewer.identity().is_none() {
+            return Ok(None);
+        }
+        let order = self.orders.load_one(purchase).await?;
+        Ok(order.filter(|order| self.viewer.may_see(&order.customer_id)))
+    }
+
+    /// The viewer's own orders, newest first, older than `before`.
+    pub async fn orders_of_viewer(&self, before: Option<OrderId>, limit: i64) -> Result<Vec<Order>, Failure> {
+        let Some(identity) = self.viewer.identity() else {
+            return Ok(Vec::new());
+        };
+        let orders = self
+            .app
+            .clients
+            .orders_of(&identity.subject, before, limit)
+            .await?;
+        Ok(orders
+            .into_iter()
+            .filter(|order| self.viewer.owns(&order.customer_id))
+            .collect())
     }
 
     /// The payments of a purchase that the viewer may see.
-    pub async fn payments(&self, purchase: &Purchase) -> Result<Vec<Payment>, Failure> {
-        Ok(self.payments.load_one(purchase.id).await?.unwrap_or_default())
+    pub async fn payments(&self, purchase: PurchaseId) -> Result<Vec<Payment>, Failure> {
+        if self.viewer.identity().is_none() {
+            return Ok(Vec::new());
+        }
+        let mut payments = self.payments.load_one(purchase).await?.unwrap_or_default();
+        payments.retain(|payment| self.viewer.may_see(&payment.customer_id));
+        Ok(payments)
     }
 
     /// A product that the viewer may see.
@@ -187,6 +284,13 @@ impl Reader {
             .load_one(id)
             .await?
             .filter(|product| self.may_see(product)))
+    }
+
+    /// Products that the viewer may see; others are absent.
+    pub async fn products(&self, ids: Vec<ProductId>) -> Result<HashMap<ProductId, Product>, Failure> {
+        let mut found = self.products.load_many(ids).await?;
+        found.retain(|_, product| self.may_see(product));
+        Ok(found)
     }
 
     /// The product with a stock keeping unit, if the viewer may see it.
@@ -230,7 +334,8 @@ impl Reader {
         Ok(self.app.clients.movements(product, before, limit).await?)
     }
 
-    fn may_see(&self, product: &Product) -> bool {
+    /// Whether the viewer may see the product.
+    pub fn may_see(&self, product: &Product) -> bool {
         match product.status {
             ProductStatus::Active => true,
             ProductStatus::Draft | ProductStatus::Archived => self.viewer.is_operator(),
@@ -240,110 +345,4 @@ impl Reader {
 
 fn batched<L>(loader: L) -> Batched<L> {
     DataLoader::with_cache(loader, tokio::spawn, HashMapCache::default())
-}
-
-struct PurchaseBatch(Arc<App>);
-struct OperatorBatch(Arc<App>);
-struct SubmissionBatch(Arc<App>);
-struct OrderBatch(Arc<App>);
-struct PaymentBatch(Arc<App>);
-struct InventoryBatch(Arc<App>);
-struct ProductBatch(Arc<App>);
-
-impl Loader<PurchaseId> for PurchaseBatch {
-    type Value = Arc<Purchase>;
-    type Error = ServiceError;
-
-    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for part in ids.chunks(MAX_IDS) {
-            for told in self.0.clients.purchases(part).await? {
-                let purchase = Purchase::try_from(told).map_err(|error| ServiceError::Broken {
-                    service: "purchase-manager",
-                    reason: error.to_string(),
-                })?;
-                found.insert(purchase.id, Arc::new(purchase));
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Loader<PurchaseId> for SubmissionBatch {
-    type Value = Submission;
-    type Error = Arc<sqlx::Error>;
-
-    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
-        let found = submission::by_purchases(&self.0.pool, ids).await?;
-        Ok(found
-            .into_iter()
-            .map(|submission| (submission.purchase, submission))
-            .collect())
-    }
-}
-
-impl Loader<PurchaseId> for OperatorBatch {
-    type Value = OperatorView;
-    type Error = ServiceError;
-
-    async fn load(&self, ids: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
-        let mut found = HashMap::with_capacity(ids.len());
-        for part in ids.chunks(MAX_IDS) {
-            let views = self.0.clients.operator_views(part).await?;
-            found.extend(views.into_iter().map(|view| (view.purchase_id, view)));
-        }
-        Ok(found)
-    }
-}
-
-impl Loader<PurchaseId> for OrderBatch {
-    type Value = Order;
-    type Error = ServiceError;
-
-    async fn load(&self, purchases: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
-        let mut found = HashMap::with_capacity(purchases.len());
-        for part in purchases.chunks(MAX_IDS) {
-            let orders = self.0.clients.orders(part).await?;
-            found.extend(orders.into_iter().map(|order| (order.purchase_id, order)));
-        }
-        Ok(found)
-    }
-}
-
-impl Loader<PurchaseId> for PaymentBatch {
-    type Value = Vec<Payment>;
-    type Error = ServiceError;
-
-    async fn load(&self, purchases: &[PurchaseId]) -> Result<HashMap<PurchaseId, Self::Value>, Self::Error> {
-        let mut found: HashMap<_, Vec<_>> = HashMap::with_capacity(purchases.len());
-        for part in purchases.chunks(MAX_IDS) {
-            for payment in self.0.clients.payments(part).await? {
-                found.entry(payment.purchase_id).or_default().push(payment);
-            }
-        }
-        Ok(found)
-    }
-}
-
-impl Loader<ProductId> for InventoryBatch {
-    type Value = InventoryLevel;
-    type Error = ServiceError;
-
-    async fn load(&self, products: &[ProductId]) -> Result<HashMap<ProductId, Self::Value>, Self::Error> {
-        let mut found = HashMap::with_capacity(products.len());
-        for part in products.chunks(MAX_IDS) {
-            let levels = self.0.clients.inventory(part).await?;
-            found.extend(levels.into_iter().map(|level| (level.product_id, level)));
-        }
-        Ok(found)
-    }
-}
-
-impl Loader<ProductId> for ProductBatch {
-    type Value = Product;
-    type Error = Arc<sqlx::Error>;
-
-    async fn load(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Self::Value>, Self::Error> {
-        Ok(catalogue::by_ids(&self.0.pool, ids).await?)
-    }
 }

@@ -33,6 +33,25 @@ impl ScalarType for DecimalScalar {
     }
 }
 
+/// 64-bit offset or count, as a string.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Long(pub i64);
+
+/// 64-bit offset or count, as a string.
+#[Scalar(name = "Long")]
+impl ScalarType for Long {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match value {
+            Value::String(text) => Ok(Self(text.parse().map_err(InputValueError::custom)?)),
+            other => Err(InputValueError::expected_type(other)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
 /// ISO 4217
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct CurrencyCode(pub Currency);

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Object};
-use contracts::ids::PurchaseId;
+use contracts::operator::PurchaseSearch;
 
 use super::{
     failure::Failure,
     ids,
+    order::{self, OrderObject},
     paging::{self, Page},
-    purchase::PurchaseObject,
+    purchases::{self, PurchasePage},
     reader::Reader,
 };
 use crate::{
@@ -50,19 +51,36 @@ impl ViewerObject {
         #[graphql(default_with = "Some(20)")] first: Option<i32>,
         after: Option<String>,
         states: Option<Vec<PurchaseState>>,
-    ) -> Result<Option<Page<PurchaseObject>>, Failure> {
+    ) -> Result<Option<PurchasePage>, Failure> {
         let size = paging::size(first)?;
-        let before = paging::place(after.as_deref(), |text| text.parse::<PurchaseId>().ok())?;
-        let states = match states {
-            // No state at all is asked for.
-            Some(states) if states.is_empty() => return Ok(Some(Page::new(before.is_some(), false))),
-            Some(states) => states,
-            None => Vec::new(),
+        let before = purchases::place(after.as_deref())?;
+        let asks_for_none = states.as_ref().is_some_and(Vec::is_empty);
+        let states = states.unwrap_or_default();
+        let search = PurchaseSearch {
+            customer: Some(self.0.subject.clone()),
+            states: (!states.is_empty()).then(|| {
+                let words: Vec<&str> = states.iter().map(|state| state.as_str()).collect();
+                words.join(",")
+            }),
+            ..PurchaseSearch::default()
         };
-        let reader = ctx.data_unchecked::<Arc<Reader>>();
-        let found = reader.purchases_of_viewer(before, size + 1, &states).await?;
-        Ok(Some(paging::page(found, size, before.is_none(), |purchase| {
-            (purchase.id.to_string(), PurchaseObject(purchase))
-        })))
+        let found = if asks_for_none {
+            Vec::new()
+        } else {
+            let reader = ctx.data_unchecked::<Arc<Reader>>();
+            reader.purchases_of_viewer(before, size + 1, &states).await?
+        };
+        Ok(Some(purchases::of(found, size, before.is_none(), search)))
+    }
+
+    /// The viewer's own orders, newest first; null while they cannot be asked for.
+    #[graphql(complexity = "paging::cost(first, child_complexity)")]
+    async fn orders(
+        &self,
+        ctx: &Context<'_>,
+        #[graphql(default_with = "Some(20)")] first: Option<i32>,
+        after: Option<String>,
+    ) -> Result<Option<Page<OrderObject>>, Failure> {
+        order::own(ctx, first, after).await.map(Some)
     }
 }

@@ -199,6 +199,57 @@ pub(crate) async fn open_of(
     rows.into_iter().map(Row::submission).collect()
 }
 
+/// What operators look for among the submissions that are not acknowledged. What is none excludes nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct OpenSearch {
+    pub customer: Option<CustomerId>,
+    pub reference: Option<String>,
+    /// Of one of the lines.
+    pub sku: Option<String>,
+    /// Inclusive.
+    pub created_after: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub created_before: Option<DateTime<Utc>>,
+    /// Seconds since the submission, at least.
+    pub waiting_for_seconds: Option<f64>,
+}
+
+/// The submissions that are not acknowledged and looked for, newest first, older than `before`.
+pub(crate) async fn find_open(
+    pool: &PgPool,
+    search: &OpenSearch,
+    before: Option<PurchaseId>,
+    limit: i64,
+) -> Result<Vec<Submission>, sqlx::Error> {
+    let line = search.sku.as_ref().map(|sku| serde_json::json!([{ "sku": sku }]));
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select purchase_id, customer_id, request_hash, reference, lines as "lines: Json<Vec<PurchaseLine>>",
+                  currency, total_minor, payment_method_token, home_delivery, note, submitted_at, trace,
+                  acknowledged_at is not null as "acknowledged!"
+           from submission
+           where acknowledged_at is null and ($1::uuid is null or purchase_id < $1)
+             and ($2::text is null or customer_id = $2)
+             and ($3::text is null or reference = $3)
+             and ($4::jsonb is null or lines @> $4)
+             and ($5::timestamptz is null or submitted_at >= $5)
+             and ($6::timestamptz is null or submitted_at < $6)
+             and ($7::float8 is null or submitted_at <= now() - make_interval(secs => $7))
+           order by purchase_id desc limit $8"#,
+        before.map(|id| id.0),
+        search.customer.as_ref().map(|customer| customer.0.as_str()),
+        search.reference,
+        line,
+        search.created_after,
+        search.created_before,
+        search.waiting_for_seconds,
+        limit
+    )
+    .fetch_all(pool)
+    .await?;
+    rows.into_iter().map(Row::submission).collect()
+}
+
 /// Inserts a submission and gives its time by PostgreSQL's clock; none when the customer's key is taken. Waits for a
 /// transaction that is about to take the same key.
 pub(crate) async fn insert(

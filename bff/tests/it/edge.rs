@@ -270,6 +270,11 @@ pub fn purchase_id(id: PurchaseId) -> String {
     URL_SAFE_NO_PAD.encode(format!("Purchase:{id}"))
 }
 
+/// An id as clients have it.
+pub fn encoded(tag: &str, value: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{tag}:{value}"))
+}
+
 /// The purchase that a client's id stands for.
 pub fn decoded(id: &Value) -> PurchaseId {
     let text = URL_SAFE_NO_PAD.decode(id.as_str().unwrap()).unwrap();

@@ -8,13 +8,13 @@ use crate::edge::{Around, Edge, SOON, answer, know_nothing, purchase, purchase_i
 const FOLLOW: &str = "subscription ($id: ID!) { purchaseUpdated(id: $id) { version state } }";
 
 /// The events of a stream, comments left out.
-struct Events {
+pub struct Events {
     response: Response,
     read: String,
 }
 
 impl Events {
-    fn of(response: Response) -> Self {
+    pub fn of(response: Response) -> Self {
         assert_eq!(response.status(), StatusCode::OK);
         assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
         Self {
@@ -24,7 +24,7 @@ impl Events {
     }
 
     /// Name and data of the next event; none at the end.
-    async fn next(&mut self) -> Option<(String, Value)> {
+    pub async fn next(&mut self) -> Option<(String, Value)> {
         loop {
             while let Some((block, rest)) = self.read.split_once("\n\n") {
                 let field = |name: &str| {
@@ -74,7 +74,7 @@ async fn edge_with(id: PurchaseId) -> Edge {
     edge
 }
 
-async fn ask(edge: &Edge, token: &str, body: Value) -> Response {
+pub async fn ask(edge: &Edge, token: &str, body: Value) -> Response {
     edge.http
         .post(edge.url("/graphql/stream"))
         .header(header::CONTENT_TYPE, "application/json")

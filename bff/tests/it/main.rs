@@ -9,15 +9,19 @@
 
 mod audits;
 mod auth;
+mod breaking;
 mod browser;
 mod catalogue;
 mod contacts;
 mod edge;
 mod events;
+mod following;
+mod health;
 mod operators;
 mod page;
 mod products;
 mod purchases;
+mod reads;
 mod resend;
 mod schema;
 mod submit;

@@ -65,6 +65,10 @@ async fn whatever_shows_a_guard_has_one() {
             "Mutation.adjustInventory",
             "mutation { adjustInventory(input: { idempotencyKey: \"0192f0c4-0000-7000-8000-000000000001\", productId: \"x\", delta: 1, expectedVersion: 1, reason: \"r\" }) { product { id } } }",
         ),
+        ("Query.order", "{ order(id: \"x\") { id } }"),
+        ("Query.purchases", "{ purchases { nodes { id } } }"),
+        ("Query.services", "{ services { name } }"),
+        ("Query.consumerGroups", "{ consumerGroups { name } }"),
         ("Query.deadLetters", "{ deadLetters { nodes { id } } }"),
         (
             "Mutation.retrySaga",
@@ -92,9 +96,18 @@ async fn whatever_shows_a_guard_has_one() {
         "Product.inventory",
         "Purchase.audit",
         "Purchase.customer",
+        "Purchase.deadlineAt",
+        "Purchase.messages",
+        "Purchase.traceId",
+        "PurchaseConnection.totalCount",
+        "PurchaseStep.error",
+        "SagaMessage.payload",
         "DeadLetter.payload",
         "PurchaseStep.service",
+        "Subscription.deadLetterAdded",
+        "Subscription.myPurchasesUpdated",
         "Subscription.purchaseUpdated",
+        "Subscription.purchasesUpdated",
     ];
     let known: BTreeSet<String> = roots
         .iter()

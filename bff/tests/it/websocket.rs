@@ -13,7 +13,7 @@ use crate::edge::{Around, Edge, SOON, answer, know_nothing, purchase, purchase_i
 
 const FOLLOW: &str = "subscription ($id: ID!) { purchaseUpdated(id: $id) { version state } }";
 
-struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
+pub struct Client(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
 impl Client {
     async fn open(edge: &Edge) -> Self {
@@ -45,14 +45,14 @@ impl Client {
         Self(connect_async(address).await.unwrap().0)
     }
 
-    async fn initialized(edge: &Edge, token: &str) -> Self {
+    pub async fn initialized(edge: &Edge, token: &str) -> Self {
         let mut client = Self::open(edge).await;
         client.say(json!({ "type": "connection_init", "payload": { "Authorization": format!("Bearer {token}") } })).await;
         assert_eq!(client.hear().await["type"], "connection_ack");
         client
     }
 
-    async fn say(&mut self, message: Value) {
+    pub async fn say(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
@@ -70,7 +70,7 @@ impl Client {
             .unwrap()
     }
 
-    async fn hear(&mut self) -> Value {
+    pub async fn hear(&mut self) -> Value {
         match self.next().await {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("a text was expected, not {other:?}"),

@@ -29,6 +29,7 @@ pub mod parked;
 pub mod payments;
 pub mod product_admin;
 pub mod purchase_manager;
+pub mod report;
 pub mod topics;
 pub mod trace;
 pub mod traffic;

@@ -5,11 +5,24 @@
 //! | `POST /purchases/{id}/retry`, `…/compensate`, `…/resolve` with [`SagaAction`] | [`SagaActed`] or 422 [`crate::http::Refused`] |
 //! | `GET /operator/purchases?ids=a,b` | [`OperatorViews`]; unknown ids are absent |
 //! | `GET /operator/stuck?before=ID&limit=N` | [`StuckPurchases`] |
+//! | `GET /operator/search?…` with the fields of [`PurchaseSearch`] | [`crate::http::Purchases`], newest first |
+//! | `GET /operator/count?…` with the same, but for its page | [`Counted`] |
+//! | `GET /operator/purchases/{id}/messages?after=PLACE&limit=N` | [`SagaMessages`], oldest first |
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
-use crate::{ids::PurchaseId, purchase_manager::PurchaseUpdated};
+use crate::{
+    ids::{CustomerId, PurchaseId},
+    purchase_manager::PurchaseUpdated,
+};
+
+/// Within so many seconds of its submission every purchase has ended or waits for an operator: the bound of invariant I3,
+/// which the audit checks.
+pub const BOUND_SECONDS: i64 = 600;
+/// Purchases are counted up to so many: a count must not read the whole table.
+pub const MAX_COUNTED: i64 = 10_000;
 
 /// What an operator wants to happen to a purchase.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -64,6 +77,75 @@ pub struct OperatorView {
     pub errors: Vec<StepError>,
     /// What people did, oldest first.
     pub audit: Vec<AuditEntry>,
+    /// The trace in which it was submitted: 32 hexadecimal digits.
+    #[serde(default)]
+    pub trace_id: Option<String>,
+}
+
+/// Which purchases operators look for. What is none excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct PurchaseSearch {
+    /// Words of `PurchaseState`, separated by commas.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<String>,
+    /// The step that they wait for, forward or backward.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub customer: Option<CustomerId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
+    /// Of one of the lines, as it was bought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sku: Option<String>,
+    /// Microseconds since 1970 in UTC, inclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_after: Option<i64>,
+    /// Microseconds since 1970 in UTC, exclusive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_before: Option<i64>,
+    /// Open, and without a visible change for at least so long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stuck_for_seconds: Option<i32>,
+    /// Older than this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<PurchaseId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+}
+
+/// How many purchases there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// None when there are more than [`MAX_COUNTED`].
+    pub total: Option<i64>,
+}
+
+/// The messages of a saga.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SagaMessages {
+    pub messages: Vec<SagaMessage>,
+}
+
+/// A command that was sent, a message that was received, or an event that was told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SagaMessage {
+    /// Where it stands among the saga's messages; grows.
+    pub place: i64,
+    /// The record's name, such as `ReserveProducts`.
+    pub message_type: String,
+    pub topic: String,
+    /// Where it was read; none for what was sent.
+    pub partition: Option<i32>,
+    pub offset: Option<i64>,
+    /// The id of the schema that it was written with; none for what was sent.
+    pub schema_id: Option<i32>,
+    /// The step that it belongs to.
+    pub step: Option<String>,
+    /// Microseconds since 1970 in UTC.
+    pub at: i64,
+    /// The content without what pays and without what people wrote; none for events, which are not kept.
+    pub payload: Option<Value>,
 }
 
 /// What went wrong with a command.

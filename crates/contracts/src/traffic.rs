@@ -53,7 +53,7 @@ pub static TRAFFIC: &[Traffic] = &[
         reads: &[
             group("belay.bff.acknowledgements", &[PURCHASE_EVENTS]),
             group("belay.bff.catalogue", &[PRODUCT_EVENTS]),
-            tail("belay.bff.live", &[PURCHASE_EVENTS]),
+            tail("belay.bff.live", &[PURCHASE_EVENTS, PRODUCT_EVENTS]),
         ],
     },
     Traffic {

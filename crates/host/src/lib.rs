@@ -21,6 +21,7 @@ pub mod http;
 pub mod kafka;
 mod parked;
 pub mod program;
+mod report;
 pub mod service;
 pub mod telemetry;
 

@@ -7,6 +7,7 @@ use mailbox::{
     Carrier, Codec, Handler, KafkaSettings, Outbox, backlog, capture,
     consumer::Consumer,
     relay::Relay,
+    report,
     retention::{self, Retention},
     tail::Tail,
 };
@@ -22,6 +23,9 @@ const DRAIN: Duration = Duration::from_secs(3);
 /// How long the relay may take after that, and the pool after the relay.
 const RELAY_DRAIN: Duration = Duration::from_secs(1);
 const CLOSE: Duration = Duration::from_millis(500);
+
+/// The version of every program of the workspace.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// A service that has its parts and is given its work.
 #[derive(Debug)]
@@ -192,11 +196,14 @@ impl Host {
     pub fn tail(&mut self, topic: &'static str, each: impl Fn(mailbox::Received) + Send + Sync + 'static) {
         let name = format!("belay.{}.live", self.service);
         let tail = Tail::new(&name, topic, self.kafka.clone(), self.codec());
-        self.reads.push(Reads {
-            group: name,
-            keeps_offsets: false,
-            topics: vec![topic],
-        });
+        match self.reads.iter_mut().find(|reads| reads.group == name) {
+            Some(reads) => reads.topics.push(topic),
+            None => self.reads.push(Reads {
+                group: name,
+                keeps_offsets: false,
+                topics: vec![topic],
+            }),
+        }
         let shutdown = self.shutdown.clone();
         self.intake.spawn(async move { tail.run(shutdown, each).await });
     }
@@ -230,6 +237,7 @@ impl Host {
     /// What operators need of every service. Not for the public.
     fn operator_routes(&self) -> Router {
         parked::routes(self.service, self.pool(), self.codec(), self.outbox())
+            .merge(crate::report::routes(self.service, self.pool()))
     }
 
     /// Opens the routes and those of parked messages, starts the relay, and lets the service work.
@@ -260,6 +268,23 @@ impl Host {
         front.open(service, pool.clone(), routes);
         intake.spawn(backlog::watch(pool.clone(), service, shutdown.clone()));
         intake.spawn(retention::run(pool.clone(), service, retention, shutdown.clone()));
+        let groups = reads
+            .iter()
+            .filter(|reads| reads.keeps_offsets)
+            .flat_map(|reads| {
+                reads
+                    .topics
+                    .iter()
+                    .map(move |topic| (reads.group.clone(), *topic))
+            })
+            .collect();
+        intake.spawn(report::keep(
+            pool.clone(),
+            service,
+            VERSION,
+            groups,
+            shutdown.clone(),
+        ));
         let relay_shutdown = CancellationToken::new();
         let carrier = outbox.carrier();
         let watched = pool.clone();

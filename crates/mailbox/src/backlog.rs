@@ -17,7 +17,7 @@ use rdkafka::{Statistics, message::OwnedMessage, statistics::Partition};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-use crate::limit::STATEMENT_LIMIT;
+use crate::{limit::STATEMENT_LIMIT, report};
 
 /// Between two looks at the tables.
 const LOOK: Duration = Duration::from_secs(10);
@@ -45,15 +45,18 @@ impl Backlog {
     #[expect(clippy::cast_precision_loss, reason = "exact to 2^53 messages")]
     pub(crate) fn counted(&self, statistics: &Statistics) {
         let (mut partitions, mut waiting) = (0_u32, 0);
-        for partition in statistics
-            .topics
-            .values()
-            .flat_map(|topic| topic.partitions.values())
-        {
-            if let Some(count) = lag(partition) {
-                partitions += 1;
-                waiting += count;
-            }
+        for (topic, of_topic) in &statistics.topics {
+            let lags: Vec<i64> = of_topic.partitions.values().filter_map(lag).collect();
+            let (own, sum) = (
+                u32::try_from(lags.len()).unwrap_or(u32::MAX),
+                lags.iter().sum::<i64>(),
+            );
+            partitions += own;
+            waiting += sum;
+            report::note(&self.service, &self.group, topic, |reading| {
+                reading.partitions = i32::try_from(own).unwrap_or(i32::MAX);
+                reading.lag = sum;
+            });
         }
         self.gauge("belay_consumer_lag", waiting as f64);
         self.gauge("belay_consumer_partitions", f64::from(partitions));
@@ -63,6 +66,12 @@ impl Backlog {
     #[expect(clippy::cast_precision_loss, reason = "exact to 2^53 milliseconds")]
     pub(crate) fn took(&self, batch: &[OwnedMessage]) {
         use rdkafka::Message as _;
+        for message in batch {
+            let sent = message.timestamp().to_millis();
+            report::note(&self.service, &self.group, message.topic(), |reading| {
+                reading.oldest_ms = [reading.oldest_ms, sent].into_iter().flatten().min();
+            });
+        }
         let oldest = batch
             .iter()
             .filter_map(|message| message.timestamp().to_millis())
@@ -75,12 +84,16 @@ impl Backlog {
 
     /// Nothing is at hand.
     pub(crate) fn settled(&self) {
+        report::note_all(&self.service, &self.group, |reading| reading.oldest_ms = None);
         self.gauge("belay_consumer_oldest_timestamp_seconds", 0.0);
     }
 
     /// The group was left.
     pub(crate) fn left(&self) {
         self.settled();
+        report::note_all(&self.service, &self.group, |reading| {
+            (reading.partitions, reading.lag) = (0, 0);
+        });
         self.gauge("belay_consumer_lag", 0.0);
         self.gauge("belay_consumer_partitions", 0.0);
     }

@@ -183,6 +183,15 @@ impl Codec {
         })
     }
 
+    /// The registry's id of the schema that `value` was written with; none when it is not in Confluent's wire format.
+    #[must_use]
+    pub fn schema_id(value: &[u8]) -> Option<u32> {
+        match get_bytes_result(Some(value)) {
+            BytesResult::Valid(id, _) => Some(id),
+            BytesResult::Null | BytesResult::Invalid(_) => None,
+        }
+    }
+
     /// Splits the wire format and finds the schema that the datum was written with.
     ///
     /// # Errors

@@ -409,6 +409,7 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
         key: key.to_owned(),
         envelope,
         schema,
+        schema_id: Codec::schema_id(value).unwrap_or_default(),
         datum,
         span: tracing::Span::none(),
     })

@@ -45,6 +45,7 @@ pub mod participant;
 mod received;
 mod registry;
 pub mod relay;
+pub mod report;
 pub mod request;
 pub mod retention;
 pub mod tail;

@@ -25,6 +25,8 @@ pub struct Received {
     pub envelope: Envelope,
     /// The schema with which `datum` was written.
     pub schema: Arc<Schema>,
+    /// The registry's id of that schema.
+    pub schema_id: u32,
     /// The Avro datum, without framing.
     pub datum: Vec<u8>,
     /// The span in which it is handled; none while tracing is off.

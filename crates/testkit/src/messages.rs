@@ -40,6 +40,7 @@ pub async fn received(codec: &Codec, outgoing: &Outgoing) -> Received {
             tracestate: outgoing.tracestate.clone(),
         },
         schema,
+        schema_id: Codec::schema_id(&outgoing.payload).expect("it is in the wire format"),
         datum,
         span: tracing::Span::none(),
     }

@@ -124,3 +124,91 @@ async fn a_customer_sees_their_purchases_newest_first() {
         .await;
     assert_eq!(rest["viewer"]["purchases"]["nodes"], json!([{ "id": ids[0] }]));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_see_all_of_it_and_what_was_told_to_whom() {
+    let world = World::start().await;
+    let rope = world
+        .someone("ada", "admin")
+        .create_product("Rope 60 m", "15.00", 10)
+        .await;
+    let alice = world.customer("alice");
+    let olga = world.someone("olga", "operator");
+    let query = "subscription { myPurchasesUpdated { id state } }";
+    let mut own = alice.follow(query, json!({})).await;
+    let id = alice.submit(&[(&rope, 1)], "tok_ok").await;
+    let mut last = json!(null);
+    while last != "COMPLETED" {
+        let update = own.next().await.unwrap()["myPurchasesUpdated"].clone();
+        assert_eq!(update["id"], id.as_str());
+        last = update["state"].clone();
+    }
+    let query = "query($filter: PurchaseFilter) { purchases(first: 2, filter: $filter) { totalCount nodes {
+        id traceId customer { id } messages(first: 100) { nodes { type topic offset } } } } }";
+    let found = olga
+        .data(query, json!({ "filter": { "states": ["COMPLETED"] } }))
+        .await["purchases"]
+        .clone();
+    assert_eq!(found["totalCount"], 1, "{found}");
+    let purchase = &found["nodes"][0];
+    assert_eq!(purchase["id"], id.as_str());
+    let messages = purchase["messages"]["nodes"].as_array().unwrap();
+    let of = |name: &str| messages.iter().filter(|message| message["type"] == name).count();
+    assert_eq!(
+        (of("SubmitPurchase"), of("CreateOrder"), of("OrderCreated")),
+        (1, 1, 1)
+    );
+    assert!(of("PurchaseUpdated") >= 2, "{messages:?}");
+    assert!(messages[0]["offset"].is_string(), "it was received");
+
+    let orders = alice
+        .data(
+            "{ viewer { orders { nodes { id number purchase { id } } } } }",
+            json!({}),
+        )
+        .await["viewer"]["orders"]["nodes"]
+        .clone();
+    assert_eq!(orders[0]["purchase"]["id"], id.as_str(), "{orders}");
+    let one = "query($id: ID!) { order(id: $id) { number } }";
+    let variables = json!({ "id": orders[0]["id"] });
+    assert_eq!(
+        alice.data(one, variables.clone()).await["order"]["number"],
+        orders[0]["number"]
+    );
+    assert_eq!(
+        world.customer("bob").data(one, variables).await["order"],
+        json!(null)
+    );
+
+    let services = olga.data("{ services { name health detail } }", json!({})).await["services"].clone();
+    let services = services.as_array().unwrap();
+    assert_eq!(services.len(), 7, "{services:?}");
+    assert!(
+        services.iter().all(|service| service["health"] == "UP"),
+        "{services:?}"
+    );
+    let groups = olga.data("{ consumerGroups { name topic } }", json!({})).await["consumerGroups"].clone();
+    let told: std::collections::BTreeSet<(String, String)> = groups
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            let word = |field: &str| group[field].as_str().unwrap().to_owned();
+            (word("name"), word("topic"))
+        })
+        .collect();
+    let declared = contracts::traffic::TRAFFIC
+        .iter()
+        .flat_map(|traffic| traffic.reads)
+        .filter(|reading| reading.keeps_offsets)
+        .flat_map(|reading| {
+            let topics = reading.topics.iter();
+            topics.map(|topic| (reading.group.to_owned(), (*topic).to_owned()))
+        })
+        .collect();
+    assert_eq!(told, declared);
+    let letters = olga
+        .data("{ deadLetters { nodes { id } unavailable } }", json!({}))
+        .await;
+    assert_eq!(letters["deadLetters"], json!({ "nodes": [], "unavailable": [] }));
+}

@@ -70,11 +70,37 @@ async fn orders_are_read_by_purchase_and_unknown_ones_are_absent() {
 }
 
 #[tokio::test]
+async fn a_customers_orders_are_read_newest_first_and_nobody_elses() {
+    let world = World::new().await;
+    let mut placed = Vec::new();
+    for n in 0..4 {
+        let mut content = order();
+        content.customer_id.0 = if n == 1 { "bob" } else { "alice" }.to_owned();
+        world.handle(&[world.create(&content).await]).await.unwrap();
+        placed.push(content.purchase_id);
+    }
+    let read = async |path: &str| {
+        let (status, body) = get(&world, path).await;
+        assert_eq!(status, StatusCode::OK);
+        serde_json::from_slice::<Orders>(&body).unwrap().orders
+    };
+    let page = read("/orders?customer=alice&limit=2").await;
+    let bought: Vec<_> = page.iter().map(|order| order.purchase_id).collect();
+    assert_eq!(bought, [placed[3], placed[2]]);
+    let path = format!("/orders?customer=alice&limit=2&before={}", page[1].order_id);
+    let rest = read(&path).await;
+    assert_eq!(rest.len(), 1);
+    assert_eq!(rest[0].purchase_id, placed[0]);
+    assert!(read("/orders?customer=carl").await.is_empty());
+}
+
+#[tokio::test]
 async fn a_malformed_read_is_answered_with_what_to_do() {
     let world = World::new().await;
     let many = vec![Uuid::nil().to_string(); MAX_IDS + 1].join(",");
     for (path, words) in [
         ("/orders".to_owned(), "purchases"),
+        (format!("/orders?customer=a&purchases={}", Uuid::nil()), "either"),
         ("/orders?purchases=".to_owned(), "are UUIDs"),
         ("/orders?purchases=7".to_owned(), "are UUIDs"),
         (format!("/orders?purchases={many}"), "ask for 200 at most"),

@@ -6,6 +6,7 @@
 )]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod console;
 mod half_open;
 mod operator;
 mod orchestrator;

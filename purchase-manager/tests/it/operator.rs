@@ -35,7 +35,7 @@ async fn ask(bench: &Bench, request: Request<Body>) -> (StatusCode, Value) {
     (status, serde_json::from_slice(&body).unwrap_or_default())
 }
 
-async fn get(bench: &Bench, path: &str) -> Value {
+pub async fn get(bench: &Bench, path: &str) -> Value {
     let (status, body) = ask(bench, Request::get(path).body(Body::empty()).unwrap()).await;
     assert_eq!(status, StatusCode::OK);
     body

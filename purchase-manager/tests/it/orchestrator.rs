@@ -71,7 +71,7 @@ impl Bench {
     }
 
     /// `InventoryValidated`, as the consolidator answers.
-    async fn validated(&self, purchase: &SubmitPurchase) -> Received {
+    pub async fn validated(&self, purchase: &SubmitPurchase) -> Received {
         let reply = InventoryValidated {
             purchase_id: purchase.purchase_id,
         };
@@ -549,4 +549,18 @@ async fn the_feed_of_ended_purchases_leaves_none_out_and_has_none_twice() {
     found.sort_unstable();
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+#[tokio::test]
+async fn who_cancels_is_told_so_and_not_of_a_conflict() {
+    let bench = bench().await;
+    let purchase = tents();
+    bench.handle(&[bench.submit(&purchase).await]).await.unwrap();
+    let (_, outgoing) = bench.cancel(&purchase, "alice").await;
+    let told = bench.events(&outgoing).await;
+    let failure = told.last().unwrap().failure.clone().unwrap();
+    assert_eq!(
+        (failure.code.as_str(), failure.message.as_str()),
+        ("CANCELLED", "You cancelled this purchase.")
+    );
 }

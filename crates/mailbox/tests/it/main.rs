@@ -18,6 +18,7 @@ mod parking;
 mod races;
 mod recorder;
 mod relay;
+mod report;
 mod request;
 mod retention;
 mod settling;
