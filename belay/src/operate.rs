@@ -2,6 +2,7 @@
 
 pub mod parked;
 pub mod saga;
+mod versions;
 
 use std::{path::PathBuf, time::Duration};
 

@@ -2,6 +2,8 @@
 
 use saga::RetryPolicy;
 
+use crate::purchase_saga::{VERSIONS, Version};
+
 /// The orchestrator of purchases.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "purchase-manager", version)]
@@ -16,4 +18,7 @@ pub struct Config {
     /// a reason for others.
     #[arg(skip)]
     pub retry: RetryPolicy,
+    /// The versions of the purchase saga, oldest first. Not a flag: they are the program's text, and only a test has others.
+    #[arg(skip = VERSIONS)]
+    pub versions: &'static [Version],
 }

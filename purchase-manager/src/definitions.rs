@@ -1,16 +1,14 @@
 //! The versions of the purchase saga that this program has.
 //!
 //! A saga keeps the version it began with. A release carries the next version first; it is activated, by the row in
-//! `active_definition`, once every instance has it.
+//! `active_definition`, once every instance has it ([`crate::rollout`], docs/versions.md).
 
 use saga::{Definition, RetryPolicy, ShapeError};
-use sqlx::PgPool;
 
 use crate::{
     exchange::{Command, Reply},
     purchase::Purchase,
-    purchase_saga::purchase_saga,
-    store,
+    purchase_saga::{VERSIONS, Version},
 };
 
 /// The saga of a purchase.
@@ -27,7 +25,7 @@ pub struct Definitions {
 pub enum LiveVersionError {
     /// Sagas of that version are open.
     #[error(
-        "{open} open purchases follow version {version} of the saga `{name}`, which this program lacks (it has {known:?}): start a release that has it"
+        "{open} open purchases follow version {version} of the saga `{name}`, which this program lacks (it has {known:?}): start a release that has it, which takes them to their end"
     )]
     Open {
         /// The saga.
@@ -41,7 +39,7 @@ pub enum LiveVersionError {
     },
     /// New sagas are to follow that version.
     #[error(
-        "version {version} of the saga `{name}` is activated, which this program lacks (it has {known:?}): start a release that has it, or activate another one"
+        "new purchases follow version {version} of the saga `{name}`, which this program lacks (it has {known:?}): start a release that has it, or have new purchases follow another version with `belay saga activate` and a program that runs"
     )]
     Active {
         /// The saga.
@@ -57,14 +55,35 @@ pub enum LiveVersionError {
 }
 
 impl Definitions {
-    /// Builds and checks every definition.
+    /// Builds and checks every version of this program.
     ///
     /// # Errors
     /// When a definition's shape is wrong: the program must not start.
     pub fn new(retry: RetryPolicy) -> Result<Self, ShapeError> {
-        Ok(Self {
-            versions: vec![purchase_saga(retry)?],
-        })
+        Self::with(VERSIONS, retry)
+    }
+
+    /// Builds and checks these versions, oldest first.
+    ///
+    /// # Errors
+    /// When a definition's shape is wrong: the program must not start.
+    ///
+    /// # Panics
+    /// When there is none, or they are not in order: the program's own text.
+    pub fn with(versions: &[Version], retry: RetryPolicy) -> Result<Self, ShapeError> {
+        let versions: Vec<PurchaseSaga> = versions
+            .iter()
+            .map(|version| version(retry))
+            .collect::<Result<_, _>>()?;
+        assert!(
+            !versions.is_empty(),
+            "a program has a version of the purchase saga"
+        );
+        assert!(
+            versions.is_sorted_by(|one, next| one.version() < next.version() && one.name() == next.name()),
+            "the versions of one saga are listed from the oldest to the newest"
+        );
+        Ok(Self { versions })
     }
 
     /// The definition of a saga of `version`.
@@ -73,38 +92,46 @@ impl Definitions {
         self.versions.iter().find(|d| i32::from(d.version()) == version)
     }
 
-    /// The newest version, activated where nothing else is said.
+    /// The newest version, activated on an empty database.
     #[must_use]
     pub fn newest(&self) -> &PurchaseSaga {
         self.versions.last().expect("there is at least one version")
     }
 
-    /// Refuses to work on a database with live versions that this program lacks. Activates the first version on an empty
-    /// database.
+    /// The saga's name, the same for all versions.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.newest().name()
+    }
+
+    /// The versions that this program has, oldest first.
+    #[must_use]
+    pub fn known(&self) -> Vec<u16> {
+        self.versions.iter().map(Definition::version).collect()
+    }
+
+    /// Whether this program can work on a database whose active version is `active` and whose open sagas follow `open`:
+    /// versions, and how many sagas follow each.
     ///
     /// # Errors
-    /// [`LiveVersionError`], which names the version.
-    pub async fn check_live(&self, pool: &PgPool) -> Result<(), LiveVersionError> {
-        let name = self.newest().name();
-        let known: Vec<u16> = self.versions.iter().map(Definition::version).collect();
-        let active = store::activate_if_none(pool, name, i32::from(self.newest().version())).await?;
+    /// [`LiveVersionError`], which names the version that is lacking and says what to do.
+    pub fn can_run(&self, active: i32, open: &[(i32, i64)]) -> Result<(), LiveVersionError> {
+        let (name, known) = (self.name().to_owned(), self.known());
         if self.of(active).is_none() {
             return Err(LiveVersionError::Active {
-                name: name.to_owned(),
+                name,
                 version: active,
                 known,
             });
         }
-        for (version, open) in store::open_versions(pool).await? {
-            if self.of(version).is_none() {
-                return Err(LiveVersionError::Open {
-                    name: name.to_owned(),
-                    version,
-                    open,
-                    known,
-                });
-            }
+        match open.iter().find(|(version, _)| self.of(*version).is_none()) {
+            Some(&(version, open)) => Err(LiveVersionError::Open {
+                name,
+                version,
+                open,
+                known,
+            }),
+            None => Ok(()),
         }
-        Ok(())
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     console, operator,
     orchestrator::{Answer, Event, Orchestrator, What, Worked},
     record::Record,
-    store,
+    rollout, store,
 };
 
 /// The routes.
@@ -38,7 +38,8 @@ pub fn routes(orchestrator: Arc<Orchestrator>) -> Router {
         .route("/purchases/{id}/cancel", post(cancel))
         .with_state(orchestrator.clone())
         .merge(operator::routes(orchestrator.clone()))
-        .merge(console::routes(orchestrator))
+        .merge(console::routes(orchestrator.clone()))
+        .merge(rollout::routes(orchestrator))
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,7 +129,7 @@ pub(crate) fn view(
     record: &Record,
 ) -> Option<contracts::purchase_manager::PurchaseUpdated> {
     let version = record.state.as_ref()?.version();
-    record.view(orchestrator.definitions().of(i32::from(version))?)
+    record.view(orchestrator.definitions().of(i32::from(version)))
 }
 
 /// A cancellation and the submission that it meets may insert the same saga at once. The loser of that race finds the

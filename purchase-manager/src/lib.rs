@@ -1,11 +1,11 @@
 //! The orchestrator: takes a submitted purchase through its saga.
 //!
-//! Owns the sagas, their log and their timers. Accepts `SubmitPurchase`, the participants' replies and, over HTTP, a
-//! customer's cancellation. Emits commands to the participants and `PurchaseUpdated`.
+//! Owns the sagas, their log and their timers. Accepts `SubmitPurchase`, the participants' replies,
+//! `ReservationExpired` and, over HTTP, a customer's cancellation. Emits commands to the participants and `PurchaseUpdated`.
 //!
 //! | file | job |
 //! |---|---|
-//! | `purchase_saga.rs` | the definition: every step, what may be answered, how it is undone |
+//! | `purchase_saga.rs` | the definition: its versions; every step, what may be answered, how it is undone |
 //! | `purchase.rs` | what the saga knows |
 //! | `refusals.rs` | a participant's "no" in words that a shopper understands |
 //! | `exchange.rs` | commands and replies as the engine sees them |
@@ -19,6 +19,7 @@
 //! | `http.rs` | reads, and the customer's cancellation |
 //! | `operator.rs` | what operators do and see |
 //! | `definitions.rs` | the versions of the definition that this program has |
+//! | `rollout.rs` | which programs are at work, and which version new purchases follow |
 //!
 //! Invariants, stated as absences: no transition without its log, timers and messages in the same transaction; no
 //! decision that reads a clock; no saga that waits without a timer.
@@ -37,6 +38,7 @@ pub mod purchase_saga;
 pub mod record;
 pub mod refusals;
 pub mod retention;
+pub mod rollout;
 pub mod store;
 pub mod timers;
 
@@ -57,8 +59,9 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!();
 /// What [`Host::start`] refuses, a definition whose shape is wrong, or live sagas of a version that this program lacks.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start("purchase-manager", &config.service, &MIGRATOR, shutdown).await?;
-    let definitions = definitions::Definitions::new(config.retry)?;
-    definitions.check_live(&host.pool()).await?;
+    let definitions = definitions::Definitions::with(config.versions, config.retry)?;
+    // Before any work is taken.
+    let rollout = rollout::Rollout::enter(host.pool(), &definitions).await?;
     let orchestrator = Arc::new(orchestrator::Orchestrator::new(
         definitions,
         host.codec(),
@@ -69,6 +72,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         &[topics::PURCHASE_COMMANDS, topics::PURCHASE_REPLIES],
         handlers::Messages::new(orchestrator.clone()),
     );
+    let beating = orchestrator.clone();
+    host.spawn(|shutdown| rollout.run(beating, shutdown));
     let timers = timers::Timers::new(orchestrator.clone());
     host.spawn(|shutdown| timers.run(shutdown));
     let pool = host.pool();

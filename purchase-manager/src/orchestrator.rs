@@ -14,7 +14,7 @@ use mailbox::{
     Codec, Fault, Outbox, Outgoing, Received,
     failpoint::{self, Point},
 };
-use saga::{Cancellation, Decision, Effect, Input, LogEntry, Outcome, SentCommand};
+use saga::{Cancellation, Decision, Effect, Input, LogEntry, Outcome, SentCommand, State};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -131,7 +131,7 @@ impl Orchestrator {
         let locked = store::lock(connection, &ids).await?;
         let starts = events.iter().any(|event| matches!(event.what, What::Submit(_)));
         let active = if starts {
-            store::active_version(connection, self.definitions.newest().name()).await?
+            store::versions::active(connection, self.definitions.name()).await?
         } else {
             i32::from(self.definitions.newest().version())
         };
@@ -261,7 +261,7 @@ impl Batch<'_> {
         let Some(state) = self.records.get(&id).and_then(|record| record.state.clone()) else {
             return Ok(Answer::Unknown);
         };
-        let definition = self.definition(i32::from(state.version()))?;
+        let definition = self.definition_of(&state)?;
         let decision = saga::decide(definition, id, state, input);
         if let Outcome::Incompatible(why) = &decision.outcome {
             return Err(Fault::deterministic(why.clone()));
@@ -338,7 +338,11 @@ impl Batch<'_> {
     fn tell(&mut self, id: Uuid, cause: Option<&Received>) -> Result<(), Fault> {
         let record = &self.records[&id];
         let Some(state) = &record.state else { return Ok(()) };
-        let definition = self.definition(i32::from(state.version()))?;
+        let definition = if state.has_ended() {
+            self.orchestrator.definitions.of(i32::from(state.version()))
+        } else {
+            Some(self.definition_of(state)?)
+        };
         let Some(view) = record.view(definition) else {
             return Ok(());
         };
@@ -377,6 +381,19 @@ impl Batch<'_> {
             body: serde_json::to_value(entry).map_err(Fault::deterministic)?,
         });
         Ok(())
+    }
+
+    /// The definition of a saga. One that is open waits for a program that has it; to one that has ended nothing can happen any
+    /// more that is worth waiting for, so its message is parked.
+    fn definition_of(&self, state: &State<Purchase>) -> Result<&'_ PurchaseSaga, Fault> {
+        let version = i32::from(state.version());
+        match self.orchestrator.definitions.of(version) {
+            Some(definition) => Ok(definition),
+            None if state.has_ended() => Err(Fault::deterministic(anyhow::anyhow!(
+                "the purchase has ended under version {version} of the purchase saga, which this program lacks"
+            ))),
+            None => self.definition(version),
+        }
     }
 
     fn definition(&self, version: i32) -> Result<&'_ PurchaseSaga, Fault> {

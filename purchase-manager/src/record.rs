@@ -101,12 +101,14 @@ impl Record {
         }
     }
 
-    /// What the customer sees; none while only a cancellation is known.
+    /// What the customer sees; none while only a cancellation is known. Without its definition, as when the version of a purchase
+    /// that ended long ago has left the program, it has no steps.
     #[must_use]
-    pub fn view(&self, definition: &PurchaseSaga) -> Option<PurchaseUpdated> {
+    pub fn view(&self, definition: Option<&PurchaseSaga>) -> Option<PurchaseUpdated> {
         let state = self.state.as_ref()?;
         let purchase = state.data();
-        let steps = saga::view(definition, state).into_iter().map(|step| {
+        let steps = definition.map_or_else(Vec::new, |definition| saga::view(definition, state));
+        let steps = steps.into_iter().map(|step| {
             let times = self.timings.of(step.step.as_str(), step.direction);
             PurchaseStepView {
                 name: step.step.as_str().to_owned(),

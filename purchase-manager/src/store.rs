@@ -1,5 +1,7 @@
 //! All SQL of purchase-manager. Rows are locked in the order of their ids; everything is written set by set.
 
+pub mod versions;
+
 use chrono::{DateTime, Utc};
 use contracts::ids::{CustomerId, PurchaseId};
 use mailbox::{
@@ -164,7 +166,8 @@ pub struct Written<'a> {
     pub read_version: Option<i32>,
 }
 
-/// Writes new and changed sagas.
+/// Writes new and changed sagas. `updated_at` is the time of the last visible change: what is only logged does not move it
+/// (test `a_question_about_a_hold_is_no_change_of_the_purchase`).
 ///
 /// # Errors
 /// The database's faults. [`Fault::Transient`] when a row changed under the lock, which the lock excludes: the
@@ -260,7 +263,8 @@ async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result
     let updated = sqlx::query!(
         "update saga set definition = u.definition, definition_version = u.definition_version, version = u.version,
                          standing = u.standing, state = u.state, timings = u.timings,
-                         early_cancel = u.early_cancel, log_length = u.log_length, updated_at = now()
+                         early_cancel = u.early_cancel, log_length = u.log_length,
+                         updated_at = case when saga.version = u.version then saga.updated_at else now() end
          from unnest($1::uuid[], $2::text[], $3::integer[], $4::integer[], $5::integer[], $6::text[],
                      $7::jsonb[], $8::jsonb[], $9::jsonb[], $10::integer[])
               as u (id, definition, definition_version, version, read_version, standing, state, timings,
@@ -475,49 +479,6 @@ pub async fn put_off_first_due(pool: &PgPool) -> Result<Option<Uuid>, Fault> {
     )
     .fetch_optional(pool)
     .await?)
-}
-
-/// The version that new sagas follow. Activates `version` when none is.
-///
-/// # Errors
-/// The database's errors.
-pub async fn activate_if_none(pool: &PgPool, name: &str, version: i32) -> Result<i32, sqlx::Error> {
-    sqlx::query!(
-        "insert into active_definition (name, version) values ($1, $2) on conflict do nothing",
-        name,
-        version
-    )
-    .execute(pool)
-    .await?;
-    sqlx::query_scalar!("select version from active_definition where name = $1", name)
-        .fetch_one(pool)
-        .await
-}
-
-/// The version that new sagas follow.
-///
-/// # Errors
-/// The database's faults.
-pub async fn active_version(connection: &mut PgConnection, name: &str) -> Result<i32, Fault> {
-    sqlx::query_scalar!("select version from active_definition where name = $1", name)
-        .fetch_one(connection)
-        .await
-        .map_err(Fault::transient)
-}
-
-/// The versions with open sagas, and how many.
-///
-/// # Errors
-/// The database's errors.
-pub async fn open_versions(pool: &PgPool) -> Result<Vec<(i32, i64)>, sqlx::Error> {
-    let rows = sqlx::query!(
-        r#"select definition_version as "version!", count(*) as "open!" from saga
-           where standing in ('PENDING', 'RUNNING', 'COMPENSATING', 'STUCK') and definition_version is not null
-           group by definition_version"#
-    )
-    .fetch_all(pool)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.version, row.open)).collect())
 }
 
 /// How many purchases are open, by what the customer sees, and since when the oldest of them has not moved.

@@ -1,4 +1,4 @@
-//! `belay saga`: purchases that wait for an operator.
+//! `belay saga`: purchases that wait for an operator, and which version of their saga new ones follow.
 
 use std::process::ExitCode;
 
@@ -11,12 +11,13 @@ use contracts::{
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Deed, Place, Services, time};
+use super::{Deed, Place, Services, time, versions};
 use crate::output;
 
-const SERVICE: &str = "purchase-manager";
+pub(super) const SERVICE: &str = "purchase-manager";
 
-/// Shows purchases that wait for an operator, and acts on them (docs/operations.md).
+/// Shows purchases that wait for an operator, and acts on them (docs/operations.md); says which version of their saga new purchases
+/// follow (docs/versions.md).
 #[derive(Debug, clap::Args)]
 pub struct Args {
     #[command(flatten)]
@@ -50,6 +51,10 @@ enum Command {
         #[command(flatten)]
         act: Act,
     },
+    /// Shows which version of their saga new purchases follow, which ones open purchases follow, and which ones every instance has.
+    Versions,
+    /// Has new purchases follow a version of their saga. Refused while an instance at work lacks it.
+    Activate(versions::Activate),
 }
 
 /// The end that is declared.
@@ -108,6 +113,8 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
             };
             self::act(&services, "resolve", Some(outcome), &act, json).await
         }
+        Command::Versions => versions::show(&services, json).await,
+        Command::Activate(wish) => versions::activate(&services, &wish, json).await,
     }
 }
 

@@ -14,4 +14,5 @@ mod operators;
 mod process;
 mod token;
 mod traffic;
+mod versions;
 mod watch;

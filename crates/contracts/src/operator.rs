@@ -8,6 +8,8 @@
 //! | `GET /operator/search?…` with the fields of [`PurchaseSearch`] | [`crate::http::Purchases`], newest first |
 //! | `GET /operator/count?…` with the same, but for its page | [`Counted`] |
 //! | `GET /operator/purchases/{id}/messages?after=PLACE&limit=N` | [`SagaMessages`], oldest first |
+//! | `GET /operator/definitions` | [`DefinitionViews`] |
+//! | `POST /operator/definitions/{name}/activate` with [`ActivateVersion`] | [`VersionActivated`] or 422 [`crate::http::Refused`] |
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -176,4 +178,72 @@ pub struct StuckPurchases {
     /// Those that should go on and have nothing due: no timer, no message on its way out, none parked. Always empty, or there is a
     /// fault in the program.
     pub forgotten: Vec<PurchaseId>,
+}
+
+/// The definitions that new purchases can follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DefinitionViews {
+    pub definitions: Vec<DefinitionView>,
+}
+
+/// A definition, who can run which version of it, and which one new purchases follow. Times are microseconds since 1970 in UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DefinitionView {
+    pub name: String,
+    /// The version that new purchases follow.
+    pub active: i32,
+    /// The versions with open purchases.
+    pub open: Vec<OpenVersion>,
+    /// The instances at work.
+    pub instances: Vec<InstanceView>,
+    /// The last activations, newest first.
+    pub activations: Vec<ActivationView>,
+}
+
+/// How many open purchases follow a version.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OpenVersion {
+    pub version: i32,
+    pub purchases: i64,
+}
+
+/// An instance at work.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceView {
+    pub id: Uuid,
+    /// The versions that it has.
+    pub versions: Vec<i32>,
+    pub started_at: i64,
+    pub seen_at: i64,
+}
+
+/// Who had new purchases follow which version, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActivationView {
+    pub version: i32,
+    /// The version before; none for the first one.
+    pub replaced: Option<i32>,
+    pub actor: String,
+    pub reason: String,
+    pub at: i64,
+}
+
+/// Which version new purchases are to follow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ActivateVersion {
+    pub idempotency_key: Uuid,
+    pub version: i32,
+    /// Who: an id, not a name.
+    pub actor: String,
+    pub reason: String,
+    /// Says what would happen, and changes nothing.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What was done, or with a dry run would be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VersionActivated {
+    /// The effects, in words.
+    pub effects: Vec<String>,
 }

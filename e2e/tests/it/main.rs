@@ -8,3 +8,4 @@ mod inventory;
 mod notifications;
 mod outages;
 mod outcomes;
+mod upgrade;

@@ -14,3 +14,5 @@ mod purchase;
 mod retention;
 mod saga_script;
 mod script;
+mod transcript;
+mod versions;

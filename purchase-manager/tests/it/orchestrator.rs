@@ -13,10 +13,11 @@ use contracts::{
 use mailbox::{Codec, Fault, Outbox, Outgoing, Received};
 use purchase_manager::{
     MIGRATOR,
-    definitions::{Definitions, LiveVersionError},
+    definitions::Definitions,
     handlers::Messages,
     orchestrator::{Answer, Event, Orchestrator, What},
     purchase::Purchase,
+    rollout::Rollout,
     timers::Timers,
 };
 use saga::{Cancellation, Direction, LogEntry, RetryPolicy};
@@ -29,7 +30,7 @@ use crate::purchase::tents;
 
 pub struct Bench {
     pub database: Database,
-    codec: Codec,
+    pub codec: Codec,
     pub orchestrator: Arc<Orchestrator>,
     messages: Messages,
 }
@@ -41,7 +42,7 @@ pub async fn bench() -> Bench {
 pub async fn bench_on(database: Database) -> Bench {
     let codec = testkit::codec("purchase-manager").await;
     let definitions = Definitions::new(RetryPolicy::default()).unwrap();
-    definitions.check_live(&database.pool()).await.unwrap();
+    Rollout::enter(database.pool(), &definitions).await.unwrap();
     let orchestrator = Arc::new(Orchestrator::new(
         definitions,
         codec.clone(),
@@ -115,6 +116,18 @@ impl Bench {
         let worked = self.orchestrator.work(&mut tx, vec![event]).await.unwrap();
         tx.commit().await.unwrap();
         (worked.answers[0].clone(), worked.outgoing)
+    }
+
+    /// Lets the timers run out until nothing waits any more.
+    pub async fn spend_the_budget(&self) {
+        let timers = Timers::new(self.orchestrator.clone());
+        while self.count("select count(*) from saga_timer").await > 0 {
+            sqlx::query("update saga_timer set due_at = now() - interval '1 second'")
+                .execute(&self.pool())
+                .await
+                .unwrap();
+            timers.fire().await.unwrap();
+        }
     }
 
     pub async fn count(&self, query: &'static str) -> i64 {
@@ -332,47 +345,6 @@ fn without_commands(
         LogEntry::StatusChanged(status) => LogEntry::StatusChanged(status),
         other => panic!("the script of this test does not come to {}", other.kind()),
     }
-}
-
-#[tokio::test]
-async fn a_program_that_lacks_a_live_version_refuses_to_start_and_names_it() {
-    let bench = bench().await;
-    bench.handle(&[bench.submit(&tents()).await]).await.unwrap();
-    sqlx::query("update saga set definition_version = 7")
-        .execute(&bench.pool())
-        .await
-        .unwrap();
-    let error = bench
-        .orchestrator
-        .definitions()
-        .check_live(&bench.pool())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(
-            error,
-            LiveVersionError::Open {
-                version: 7,
-                open: 1,
-                ..
-            }
-        ),
-        "{error}"
-    );
-    sqlx::query("update active_definition set version = 9")
-        .execute(&bench.pool())
-        .await
-        .unwrap();
-    let error = bench
-        .orchestrator
-        .definitions()
-        .check_live(&bench.pool())
-        .await
-        .unwrap_err();
-    assert!(
-        matches!(error, LiveVersionError::Active { version: 9, .. }),
-        "{error}"
-    );
 }
 
 #[tokio::test]
