@@ -2,6 +2,8 @@
 //!
 //! The operation barrier in front of it ([`mailbox::participant`]) sees to duplicates and to rollbacks that come first.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use contracts::{
     ids::{ProductId, PurchaseId},
@@ -69,13 +71,17 @@ impl ReplyMessage for Reply {
 #[derive(Debug, Clone)]
 pub struct StockKeeper {
     codec: Codec,
+    reservation_ttl: Duration,
 }
 
 impl StockKeeper {
-    /// A stock keeper that writes its events with `codec`.
+    /// A stock keeper that writes its events with `codec` and holds units for `reservation_ttl` before it asks.
     #[must_use]
-    pub fn new(codec: Codec) -> Self {
-        Self { codec }
+    pub fn new(codec: Codec, reservation_ttl: Duration) -> Self {
+        Self {
+            codec,
+            reservation_ttl,
+        }
     }
 }
 
@@ -171,7 +177,7 @@ impl Participant for StockKeeper {
     }
 
     async fn save(&self, connection: &mut PgConnection, stock: Stock) -> Result<Vec<Outgoing>, Fault> {
-        let crossed = store::stock::save(connection, &stock.changes()).await?;
+        let crossed = store::stock::save(connection, &stock.changes(), self.reservation_ttl).await?;
         crossed
             .iter()
             .map(|product| product_changed(&self.codec, product))

@@ -3,11 +3,13 @@
 //! | module | for |
 //! |---|---|
 //! | [`stock`] | commands of purchases: a batch's products and reservations |
+//! | [`expiry`] | reservations that have passed their time |
 //! | [`products`] | staff and the edge: products, levels, movements |
 //!
-//! No statement changes `on_hand`, `reserved` or a reservation without the product's row lock, which is taken in id
+//! No statement changes `on_hand`, `reserved` or a reservation's state without the product's row lock, which is taken in id
 //! order; so two transactions can neither oversell nor wait for each other in a circle.
 
+pub mod expiry;
 pub mod products;
 pub mod stock;
 

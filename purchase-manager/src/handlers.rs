@@ -1,4 +1,4 @@
-//! Messages from Kafka: submissions and replies.
+//! Messages from Kafka: submissions, replies, and whether what is held is still wanted.
 
 use std::sync::Arc;
 
@@ -6,17 +6,19 @@ use async_trait::async_trait;
 use contracts::{
     envelope::{EnvelopeError, header},
     ids::PurchaseId,
+    product_admin::ReservationExpired,
     purchase_manager::SubmitPurchase,
     topics,
 };
 use mailbox::{Fault, Handler, Outgoing, Received};
-use saga::Input;
+use saga::{HoldAnswer, Input, Outcome, StepName};
 use sqlx::PgConnection;
 
 use crate::{
     exchange::Reply,
     orchestrator::{Answer, Event, Orchestrator, What},
     purchase::Purchase,
+    purchase_saga::RESERVE_PRODUCTS,
 };
 
 /// Handles `purchase.commands.v1` and `purchase.replies.v1`.
@@ -44,6 +46,7 @@ impl Handler for Messages {
         let worked = self.orchestrator.work(connection, events).await?;
         for (message, answer) in batch.iter().zip(&worked.answers) {
             match answer {
+                Answer::Decided(Outcome::Hold(hold)) => answer_hold(message, *hold)?,
                 Answer::Decided(outcome) => {
                     tracing::debug!(purchase.id = %message.key, message.id = %message.envelope.id, ?outcome, "taken");
                 }
@@ -66,6 +69,31 @@ impl Handler for Messages {
     }
 }
 
+/// What a saga says of units that are held for it for longer than they should be. It is in its log; whoever asked hears of it
+/// by `ReleaseProducts`, or not at all and asks again.
+fn answer_hold(message: &Received, answer: HoldAnswer) -> Result<(), Fault> {
+    let word = match answer {
+        HoldAnswer::Kept => "kept",
+        HoldAnswer::RolledBackAgain => "released",
+        HoldAnswer::RollbackToCome => "released soon",
+        // The saga has turned back and knows of nothing to give back, product-admin says that there is something.
+        HoldAnswer::NothingToRollBack => {
+            return Err(Fault::deterministic(anyhow::anyhow!(
+                "units are held for purchase {}, which has turned back and never had any: somebody has to look",
+                message.key
+            )));
+        }
+    };
+    metrics::counter!("belay_holds_expired_total", "answer" => word).increment(1);
+    tracing::info!(
+        purchase.id = %message.key,
+        message.id = %message.envelope.id,
+        answer = word,
+        "units are held for longer than they should be"
+    );
+    Ok(())
+}
+
 fn read(message: &Received) -> Result<Event<'_>, Fault> {
     let (purchase_id, what) = if message.topic == topics::PURCHASE_REPLIES {
         let command_id = message
@@ -81,6 +109,9 @@ fn read(message: &Received) -> Result<Event<'_>, Fault> {
                 reply,
             }),
         )
+    } else if let Some(expired) = message.decode_if::<ReservationExpired>()? {
+        let step = StepName::from(RESERVE_PRODUCTS);
+        (expired.purchase_id, What::Input(Input::HoldExpired { step }))
     } else {
         let submitted: SubmitPurchase = message
             .decode_if::<SubmitPurchase>()?

@@ -1,5 +1,5 @@
 //! Goal: who writes and reads which topic is what `contracts::traffic` declares, on which the rights at a broker rest.
-//! Method: the whole system, a purchase that succeeds and one that is rolled back; then every record of every topic is looked
+//! Method: the whole system, a purchase that succeeds and one that is rolled back, and units whose time passes meanwhile; then every record of every topic is looked
 //! at, and every service is asked what it reads.
 
 use std::{
@@ -14,6 +14,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer},
     message::Headers,
 };
+use testkit::eventually;
 
 /// How long the broker may take for one answer.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -67,6 +68,25 @@ async fn what_the_services_produce_and_consume_is_what_is_declared() {
         let id = alice.submit(&[(&rope, 1)], method).await;
         alice.ended(&id).await;
     }
+    // The saga of units whose time has passed is asked.
+    world.system().stop_service("orders").await.unwrap();
+    let waits = alice.submit(&[(&rope, 1)], "tok_ok").await;
+    eventually("its saga is asked", LIMIT, async || {
+        let mut connection = world.database("product-admin").await;
+        let passed = sqlx::query("update reservation set ask_at = now() where state = 'held' and asked = 0");
+        passed.execute(&mut connection).await.unwrap();
+        (world
+            .count(
+                "product-admin",
+                "select count(*) from reservation where asked > 0",
+            )
+            .await
+            > 0)
+        .then_some(())
+    })
+    .await;
+    world.system().start_service("orders").await.unwrap();
+    alice.ended(&waits).await;
     // Nothing is in an outbox any more.
     world.audit_is_clean().await;
 

@@ -1,4 +1,4 @@
-//! What product-admin is asked and what it answers: hold, sell and give back stock.
+//! What product-admin is asked and what it answers: hold, sell and give back stock. And what it asks: whether what it holds is still wanted.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +67,16 @@ pub struct ReservationConfirmed {
     pub purchase_id: PurchaseId,
 }
 
+/// Units are held for the purchase for longer than they should be: are they still wanted? Nothing is given back by it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReservationExpired {
+    pub purchase_id: PurchaseId,
+    /// Microseconds since 1970 in UTC, by the clock of product-admin's database.
+    pub expired_at: i64,
+    /// How often this was asked, this time included.
+    pub asked: i32,
+}
+
 /// The product as the catalogue shows it. A hint: the product table is the truth.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProductChanged {
@@ -95,5 +105,6 @@ messages!(
     ProductsReleased,
     ConfirmReservation,
     ReservationConfirmed,
+    ReservationExpired,
     ProductChanged,
 );

@@ -107,7 +107,7 @@ const HINTS: Cleanup = Cleanup::Delete {
     retention_ms: 7 * DAY_MS,
 };
 
-/// Submissions, from the edge to purchase-manager.
+/// What purchase-manager is told: submissions by the edge, and by product-admin that a reservation has passed its time.
 pub const PURCHASE_COMMANDS: &str = "purchase.commands.v1";
 /// What participants answer.
 pub const PURCHASE_REPLIES: &str = "purchase.replies.v1";
@@ -132,7 +132,12 @@ pub static TOPICS: &[Topic] = &[
         replication_factor: REPLICATION_FACTOR,
         cleanup: CONVERSATION,
         max_message_bytes: MAX_MESSAGE_BYTES,
-        messages: || vec![purchase_manager::SubmitPurchase::message_type()],
+        messages: || {
+            vec![
+                purchase_manager::SubmitPurchase::message_type(),
+                product_admin::ReservationExpired::message_type(),
+            ]
+        },
     },
     Topic {
         name: PURCHASE_REPLIES,

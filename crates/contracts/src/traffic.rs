@@ -77,7 +77,7 @@ pub static TRAFFIC: &[Traffic] = &[
     },
     Traffic {
         service: "product-admin",
-        produces: &[PURCHASE_REPLIES, PRODUCT_EVENTS],
+        produces: &[PURCHASE_REPLIES, PRODUCT_EVENTS, PURCHASE_COMMANDS],
         reads: &[group("belay.product-admin", &[PRODUCT_ADMIN_COMMANDS])],
     },
     Traffic {

@@ -1,5 +1,7 @@
 //! The products and reservations of a batch: locked, read, and written once.
 
+use std::time::Duration;
+
 use contracts::{
     ids::{ProductId, PurchaseId},
     product_admin::ProductChanged,
@@ -70,15 +72,16 @@ pub async fn load(
 }
 
 /// Writes what changed, one row per product and reservation, and returns the products whose availability crossed,
-/// in id order, as they are now.
+/// in id order, as they are now. A new reservation's time is over after `ttl`, by PostgreSQL's clock.
 ///
 /// # Errors
 /// The database's errors; constraints stand behind every decision.
 pub async fn save(
     connection: &mut PgConnection,
     changes: &Changes,
+    ttl: Duration,
 ) -> Result<Vec<ProductChanged>, sqlx::Error> {
-    write_reservations(connection, changes).await?;
+    write_reservations(connection, changes, ttl).await?;
     write_levels(connection, changes).await?;
     let crossed: Vec<Uuid> = changes
         .levels
@@ -132,7 +135,11 @@ async fn write_levels(connection: &mut PgConnection, changes: &Changes) -> Resul
     Ok(())
 }
 
-async fn write_reservations(connection: &mut PgConnection, changes: &Changes) -> Result<(), sqlx::Error> {
+async fn write_reservations(
+    connection: &mut PgConnection,
+    changes: &Changes,
+    ttl: Duration,
+) -> Result<(), sqlx::Error> {
     if changes.reservations.is_empty() {
         return Ok(());
     }
@@ -145,13 +152,16 @@ async fn write_reservations(connection: &mut PgConnection, changes: &Changes) ->
         .collect();
     let states: Vec<String> = all.iter().map(|(_, _, r)| r.state.as_str().to_owned()).collect();
     sqlx::query!(
-        "insert into reservation (purchase_id, product_id, quantity, state)
-         select * from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[])
+        "insert into reservation (purchase_id, product_id, quantity, state, expires_at, ask_at)
+         select r.purchase_id, r.product_id, r.quantity, r.state, now() + make_interval(secs => $5),
+                now() + make_interval(secs => $5)
+         from unnest($1::uuid[], $2::uuid[], $3::integer[], $4::text[]) as r (purchase_id, product_id, quantity, state)
          on conflict (purchase_id, product_id) do update set state = excluded.state, updated_at = now()",
         &purchases,
         &products,
         &quantities,
-        &states
+        &states,
+        ttl.as_secs_f64()
     )
     .execute(connection)
     .await?;

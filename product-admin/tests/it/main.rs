@@ -7,9 +7,12 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
 mod desk;
+mod expiry;
 mod routes;
 mod seed;
 mod stock;
+
+use std::time::Duration;
 
 use contracts::ids::{ProductId, PurchaseId};
 use mailbox::{Codec, participant::ParticipantHandler};
@@ -17,6 +20,8 @@ use product_admin::{MIGRATOR, SERVICE, desk::Desk, handlers::StockKeeper};
 use sqlx::PgPool;
 use testkit::Database;
 
+/// How long units are held before their saga is asked.
+const TTL: Duration = Duration::from_secs(3_600);
 /// The seeded product with exactly 10 units.
 const FLEECE: u128 = 9;
 /// A seeded product with plenty of units.
@@ -47,7 +52,7 @@ impl Bench {
     async fn new() -> Self {
         let database = Database::create(SERVICE, &MIGRATOR).await;
         let (pool, codec) = (database.pool(), testkit::codec(SERVICE).await);
-        let keeper = ParticipantHandler::new(StockKeeper::new(codec.clone()), codec.clone());
+        let keeper = ParticipantHandler::new(StockKeeper::new(codec.clone(), TTL), codec.clone());
         let desk = Desk::new(pool.clone(), codec.clone(), mailbox::Outbox::new());
         Self {
             _database: database,

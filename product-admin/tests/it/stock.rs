@@ -30,12 +30,12 @@ impl Bench {
         testkit::command(&self.codec, PRODUCT_ADMIN_COMMANDS, purchase_id, &command).await
     }
 
-    async fn confirm(&self, purchase_id: PurchaseId) -> Received {
+    pub(crate) async fn confirm(&self, purchase_id: PurchaseId) -> Received {
         let command = ConfirmReservation { purchase_id };
         testkit::command(&self.codec, PRODUCT_ADMIN_COMMANDS, purchase_id, &command).await
     }
 
-    async fn handle(&self, batch: &[Received]) -> Vec<Outgoing> {
+    pub(crate) async fn handle(&self, batch: &[Received]) -> Vec<Outgoing> {
         handle(&self.pool, &self.keeper, batch).await.unwrap()
     }
 
@@ -50,7 +50,7 @@ impl Bench {
         panic!("a hundred tries were not enough");
     }
 
-    async fn states(&self, purchase: PurchaseId) -> Vec<String> {
+    pub(crate) async fn states(&self, purchase: PurchaseId) -> Vec<String> {
         sqlx::query_scalar("select state from reservation where purchase_id = $1 order by product_id")
             .bind(purchase.0)
             .fetch_all(&self.pool)
@@ -301,7 +301,9 @@ async fn a_constraint_stands_behind_the_decision() {
             levels: vec![(seeded(FLEECE), wrong)],
             reservations: Vec::new(),
         };
-        let error = store::stock::save(&mut connection, &changes).await.unwrap_err();
+        let error = store::stock::save(&mut connection, &changes, TTL)
+            .await
+            .unwrap_err();
         assert_eq!(
             error.as_database_error().and_then(|e| e.constraint()),
             Some(constraint)

@@ -3,7 +3,9 @@
 use std::{net::ToSocketAddrs, sync::Arc, time::Duration};
 
 use mailbox::Outbox;
-use purchase_manager::{MIGRATOR, definitions::Definitions, orchestrator::Orchestrator, timers::Timers};
+use purchase_manager::{
+    MIGRATOR, definitions::Definitions, orchestrator::Orchestrator, rollout::Rollout, timers::Timers,
+};
 use saga::RetryPolicy;
 use sqlx::{ConnectOptions, postgres::PgConnectOptions};
 use testkit::{Database, Proxy, eventually};
@@ -40,7 +42,7 @@ async fn timers_whose_connection_fell_silent_go_on_on_another() {
     .await
     .unwrap();
     let definitions = Definitions::new(RetryPolicy::default()).unwrap();
-    definitions.check_live(&pool).await.unwrap();
+    Rollout::enter(pool.clone(), &definitions).await.unwrap();
     let codec = testkit::codec("purchase-manager").await;
     let orchestrator = Arc::new(Orchestrator::new(definitions, codec, Outbox::new(), pool));
     let shutdown = CancellationToken::new();

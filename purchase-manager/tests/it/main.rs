@@ -8,6 +8,7 @@
 
 mod console;
 mod half_open;
+mod holds;
 mod operator;
 mod orchestrator;
 mod purchase;

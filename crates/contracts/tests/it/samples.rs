@@ -185,6 +185,11 @@ pub fn all() -> Vec<Sample> {
         sample(a::ProductsReleased { purchase_id }),
         sample(a::ConfirmReservation { purchase_id }),
         sample(a::ReservationConfirmed { purchase_id }),
+        sample(a::ReservationExpired {
+            purchase_id,
+            expired_at: 1_790_000_000_000_000,
+            asked: 3,
+        }),
         sample(product_changed(Some(text("Gives light.")))),
         sample(p::AuthorizePayment {
             purchase_id,
