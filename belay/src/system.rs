@@ -2,6 +2,8 @@
 //!
 //! The services get addresses by the same command-line flags as in production and cannot tell the difference.
 
+mod probe;
+
 use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context;
@@ -13,7 +15,10 @@ use embedded::{
     postgres::{Postgres, PostgresOptions},
     registry::Registry,
 };
-use host::{Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs, service::Reads};
+use host::{
+    Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs, registry::RegistryArgs, service::Reads,
+};
+use mailbox::codec::RegistryMode;
 use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -32,9 +37,6 @@ const PART_STOP: Duration = Duration::from_secs(3);
 
 /// How long a fetch of those waits who only look: librdkafka's own default.
 const FETCH_WAIT_MS: u32 = 500;
-
-/// How long a part that is given may take to answer at the start.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// What PostgreSQL has to write when it is stopped is what came since its last checkpoint: often enough that Ctrl-C stays quick.
 const CHECKPOINT_EVERY: &str = "60s";
@@ -58,8 +60,13 @@ pub struct Options {
     pub outbox: OutboxArg,
     /// Where the connectors of captured outboxes are written.
     pub cdc_dir: PathBuf,
+    /// Services that log in at the broker otherwise than [`Options::connection`] says, by name: a broker may give each
+    /// service its rights alone.
+    pub logins: BTreeMap<&'static str, KafkaArgs>,
     /// A schema registry.
     pub registry: Option<String>,
+    /// How to log in at a given registry.
+    pub registry_connection: RegistryArgs,
     /// A token issuer.
     pub issuer: Option<String>,
     /// The audience that tokens must name.
@@ -281,7 +288,11 @@ impl System {
         // Handed over rather than written into a command line: it may hold passwords.
         let connect = |service: &mut ServiceConfig| {
             if self.parts.broker.is_none() {
-                service.connection = self.options.connection.clone();
+                let own = self.options.logins.get(name);
+                service.connection = own.unwrap_or(&self.options.connection).clone();
+            }
+            if self.parts.registry.is_none() {
+                service.registry_connection = self.options.registry_connection.clone();
             }
         };
         match name {
@@ -446,7 +457,7 @@ async fn start_parts(
     let kafka = match &options.kafka {
         Some(bootstrap) => {
             let settings = options.connection.settings(bootstrap, FETCH_WAIT_MS)?;
-            crate::topics::prepare(settings, PROBE_LIMIT).await?;
+            crate::topics::prepare(settings, probe::LIMIT).await?;
             bootstrap.clone()
         }
         None => {
@@ -457,7 +468,10 @@ async fn start_parts(
     };
     let registry = match &options.registry {
         Some(url) => {
-            probe_registry(url).await?;
+            let settings = options
+                .registry_connection
+                .settings(url, RegistryMode::Register)?;
+            probe::registry(&settings).await?;
             url.clone()
         }
         None => {
@@ -492,20 +506,6 @@ async fn start_parts(
         services: BTreeMap::new(),
     };
     Ok((info, connectors))
-}
-
-/// A service waits for a registry that is away. Whoever starts a system by hand wants to know at once.
-async fn probe_registry(url: &str) -> anyhow::Result<()> {
-    let client = reqwest::Client::builder().timeout(PROBE_LIMIT).build()?;
-    let subjects = format!("{}/subjects", url.trim_end_matches('/'));
-    let answer = client
-        .get(&subjects)
-        .send()
-        .await
-        .and_then(reqwest::Response::error_for_status);
-    answer.map(|_| ()).with_context(|| {
-        format!("the schema registry at {url} does not answer: start it, or leave --registry out for the embedded one")
-    })
 }
 
 impl Parts {

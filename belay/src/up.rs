@@ -1,9 +1,11 @@
 //! `belay up`: the whole system, until Ctrl-C.
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeMap, io::Write, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration,
+};
 
 use anyhow::Context;
-use host::{config::OutboxArg, kafka::KafkaArgs, telemetry::Export};
+use host::{config::OutboxArg, kafka::KafkaArgs, registry::RegistryArgs, telemetry::Export};
 use saga::RetryPolicy;
 use serde_json::{Value, json};
 
@@ -43,6 +45,9 @@ pub struct Args {
     /// A schema registry in place of the embedded one: http://host:port
     #[arg(long)]
     pub registry: Option<String>,
+    /// How to log in there.
+    #[command(flatten)]
+    pub registry_connection: RegistryArgs,
     /// A token issuer in place of the embedded one: the `iss` of its tokens.
     #[arg(long)]
     pub issuer: Option<String>,
@@ -134,6 +139,12 @@ impl Args {
                  for the embedded one, which takes everybody"
             );
         }
+        if self.registry.is_none() && !self.registry_connection.is_default() {
+            anyhow::bail!(
+                "options of a registry are given (--registry-… or BELAY_REGISTRY_…), but no registry: add --registry https://host:port, \
+                 or leave them out for the embedded one, which lets everybody in"
+            );
+        }
         Ok(Options {
             http: self.address().await?,
             database_url: self.database_url.clone(),
@@ -143,7 +154,9 @@ impl Args {
             connection: self.connection.clone(),
             outbox: self.outbox,
             cdc_dir: data.cdc(),
+            logins: BTreeMap::new(),
             registry: self.registry.clone(),
+            registry_connection: self.registry_connection.clone(),
             issuer: self.issuer.clone(),
             audience: self.audience.clone(),
             smtp: self.smtp.clone(),

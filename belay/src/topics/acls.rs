@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use contracts::{
     topics::TOPICS,
-    traffic::{TRAFFIC, Traffic},
+    traffic::{ASKING, TRAFFIC, Traffic},
 };
 use serde_json::{Value, json};
 
@@ -60,8 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         let rights: Vec<Value> = rights.iter().map(|right| right.json(args)).collect();
         serde_json::to_string_pretty(&json!({ "rights": rights }))?
     } else {
-        let commands: Vec<String> = rights.iter().map(|right| right.command(args)).collect();
-        commands.join("\n")
+        commands(&rights, args).join("\n")
     };
     output::result(&text)?;
     Ok(ExitCode::SUCCESS)
@@ -118,31 +117,46 @@ fn of_admin() -> impl Iterator<Item = Right> {
             resource: Resource::Group(reading.group),
             operations: &["Describe"],
         });
-    topics.chain(groups)
+    let asking = Right {
+        who: "admin",
+        resource: Resource::Group(ASKING),
+        operations: &["Describe"],
+    };
+    topics.chain(groups).chain([asking])
+}
+
+/// Lines for Kafka's own tool: one for each principal and what it may do, because every call of the tool takes a second or
+/// two. Adding a right that is there already changes nothing.
+fn commands(rights: &[Right], args: &Args) -> Vec<String> {
+    let together = rights.chunk_by(|one, next| (one.who, one.operations) == (next.who, next.operations));
+    together
+        .map(|rights| {
+            let operations: Vec<String> = rights[0]
+                .operations
+                .iter()
+                .map(|operation| format!("--operation {operation}"))
+                .collect();
+            let resources: Vec<String> = rights
+                .iter()
+                .map(|right| match right.resource {
+                    Resource::Topic(name) => format!("--topic {name}"),
+                    Resource::Group(name) => format!("--group {name}"),
+                })
+                .collect();
+            format!(
+                "kafka-acls.sh --bootstrap-server {} --command-config admin.properties --add --allow-principal '{}' {} {}",
+                args.kafka,
+                rights[0].principal(args),
+                operations.join(" "),
+                resources.join(" ")
+            )
+        })
+        .collect()
 }
 
 impl Right {
     fn principal(&self, args: &Args) -> String {
         format!("{}{}{}", args.principal_prefix, self.who, args.principal_suffix)
-    }
-
-    /// A line for Kafka's own tool. Adding a right that is there already changes nothing.
-    fn command(&self, args: &Args) -> String {
-        let operations: Vec<String> = self
-            .operations
-            .iter()
-            .map(|operation| format!("--operation {operation}"))
-            .collect();
-        let resource = match self.resource {
-            Resource::Topic(name) => format!("--topic {name}"),
-            Resource::Group(name) => format!("--group {name}"),
-        };
-        format!(
-            "kafka-acls.sh --bootstrap-server {} --command-config admin.properties --add --allow-principal '{}' {} {resource}",
-            args.kafka,
-            self.principal(args),
-            operations.join(" ")
-        )
     }
 
     fn json(&self, args: &Args) -> Value {
@@ -177,19 +191,19 @@ mod tests {
 
     #[test]
     fn a_participant_reads_its_commands_and_writes_replies_and_nothing_else() {
-        let commands: Vec<String> = rights()
-            .iter()
+        let rights: Vec<Right> = rights()
+            .into_iter()
             .filter(|right| right.who == "orders")
-            .map(|right| right.command(&args()))
             .collect();
         let begin = "kafka-acls.sh --bootstrap-server broker:9092 --command-config admin.properties --add --allow-principal \
                      'User:belay-orders'";
         assert_eq!(
-            commands,
+            commands(&rights, &args()),
             [
                 format!("{begin} --operation Write --operation Describe --topic purchase.replies.v1"),
-                format!("{begin} --operation Read --operation Describe --topic orders.commands.v1"),
-                format!("{begin} --operation Read --operation Describe --group belay.orders"),
+                format!(
+                    "{begin} --operation Read --operation Describe --topic orders.commands.v1 --group belay.orders"
+                ),
             ]
         );
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use contracts::traffic;
+use contracts::traffic::{self, ASKING};
 use mailbox::{KafkaSettings, closing::Closing, kafka::Context};
 use rdkafka::{
     Offset, TopicPartitionList,
@@ -29,8 +29,6 @@ const LIMIT: Duration = Duration::from_secs(15);
 const SETTLE: Duration = Duration::from_secs(15);
 /// Pause before it is looked again.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Under this name we ask the broker.
-const NAME: &str = "belay.topics";
 
 /// A broker that has answered.
 #[derive(Debug)]
@@ -79,7 +77,7 @@ impl Cluster {
     pub async fn topics(&self) -> anyhow::Result<BTreeMap<String, Shape>> {
         let settings = self.settings.clone();
         tokio::task::spawn_blocking(move || {
-            let metadata = settings.asking(NAME)?.fetch_metadata(None, LIMIT)?;
+            let metadata = settings.asking(ASKING)?.fetch_metadata(None, LIMIT)?;
             let shapes = metadata
                 .topics()
                 .iter()
@@ -107,7 +105,7 @@ impl Cluster {
     pub async fn brokers(&self) -> anyhow::Result<i32> {
         let settings = self.settings.clone();
         tokio::task::spawn_blocking(move || {
-            let metadata = settings.asking(NAME)?.fetch_metadata(None, LIMIT)?;
+            let metadata = settings.asking(ASKING)?.fetch_metadata(None, LIMIT)?;
             Ok(count(metadata.brokers().len()))
         })
         .await?
@@ -152,7 +150,7 @@ impl Cluster {
     async fn is_missing(&self, topic: &'static str) -> anyhow::Result<()> {
         let settings = self.settings.clone();
         tokio::task::spawn_blocking(move || {
-            let metadata = settings.asking(NAME)?.fetch_metadata(Some(topic), LIMIT)?;
+            let metadata = settings.asking(ASKING)?.fetch_metadata(Some(topic), LIMIT)?;
             match metadata
                 .topics()
                 .first()
@@ -191,7 +189,7 @@ impl Cluster {
         let settings = self.settings.clone();
         tokio::task::spawn_blocking(move || {
             let mut bounds = Vec::new();
-            let consumer = settings.asking(NAME)?;
+            let consumer = settings.asking(ASKING)?;
             for partition in 0..partitions {
                 bounds.push(consumer.fetch_watermarks(topic, partition, LIMIT)?);
             }

@@ -1,13 +1,16 @@
-//! Goal: the command line and the services' clients get on with Apache Kafka as users have it: TLS, SCRAM, PLAIN, topics.
+//! Goal: the command line and the services' clients get on with Apache Kafka as users have it: TLS, SCRAM, PLAIN, certificates,
+//! rights, topics.
 //! Method: a broker of its own for each test (crate `parts`), and the program `belay` itself. Where no broker can be had, the
 //! tests fail; they are run by name or by `make test-real`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+mod rights;
+
 use std::{path::Path, process::Output, time::Duration};
 
 use contracts::topics::ORDERS_COMMANDS;
-use parts::{Kafka, KafkaOptions};
+use parts::{Certificates, Kafka, KafkaOptions, certificates::Identity};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication},
@@ -27,12 +30,21 @@ async fn broker(topics: bool) -> Kafka {
     Kafka::start(options).await.unwrap()
 }
 
-/// Runs `belay topics` with the words of `line` and the password in the environment.
+/// Runs `belay topics` with the words of `line`.
+async fn openly(line: &str) -> Output {
+    run(line, &[]).await
+}
+
+/// The same with the password in the environment.
 async fn topics(password: &str, line: String) -> Output {
+    run(&line, &[("BELAY_KAFKA_PASSWORD", password)]).await
+}
+
+async fn run(line: &str, variables: &[(&str, &str)]) -> Output {
     tokio::process::Command::new(env!("CARGO_BIN_EXE_belay"))
         .arg("topics")
         .args(line.split_whitespace())
-        .env("BELAY_KAFKA_PASSWORD", password)
+        .envs(variables.iter().copied())
         .output()
         .await
         .unwrap()
@@ -41,12 +53,7 @@ async fn topics(password: &str, line: String) -> Output {
 /// The same by the plain listener.
 async fn plainly(kafka: &Kafka, line: &str) -> Output {
     let line = format!("{line} --kafka {} --replication-factor 1", kafka.bootstrap());
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_belay"))
-        .arg("topics")
-        .args(line.split_whitespace())
-        .output()
-        .await
-        .unwrap()
+    openly(&line).await
 }
 
 fn text(output: &Output) -> String {
@@ -92,7 +99,7 @@ async fn a_login_by_scram_and_by_plain_over_tls_is_let_in_and_others_are_told_wh
         )
     };
     let trusting = format!("--kafka-ca {ca}");
-    for mechanism in ["SCRAM-SHA-512", "PLAIN"] {
+    for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] {
         let output = topics(kafka.password(), login(mechanism, &trusting)).await;
         expect(&output, 0, "every topic is as declared");
         let refused = topics("wrong", login(mechanism, &trusting)).await;
@@ -101,6 +108,41 @@ async fn a_login_by_scram_and_by_plain_over_tls_is_let_in_and_others_are_told_wh
     }
     let stranger = topics(kafka.password(), login("PLAIN", "")).await;
     expect(&stranger, 2, "certificate");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_with_a_certificate_is_let_in_and_one_without_is_told_why_not() {
+    let kafka = broker(true).await;
+    let directory = tempfile::tempdir().unwrap();
+    let ca = ca_file(&kafka, directory.path());
+    let ours = kafka.identity("belay-admin").unwrap();
+    let strange = Certificates::generate().unwrap().client("belay-admin").unwrap();
+    let files = |name: &str, identity: &Identity| {
+        let path = |what: &str| directory.path().join(format!("{name}.{what}"));
+        std::fs::write(path("crt"), &identity.certificate).unwrap();
+        std::fs::write(path("key"), &identity.key).unwrap();
+        format!(
+            "--kafka-certificate {} --kafka-key {}",
+            path("crt").display(),
+            path("key").display()
+        )
+    };
+    let check = async |identity: &str| {
+        let line = format!(
+            "check --replication-factor 1 --kafka {} --kafka-security ssl --kafka-ca {ca} {identity}",
+            kafka.mutual_tls_bootstrap()
+        );
+        openly(&line).await
+    };
+    expect(
+        &check(&files("ours", &ours)).await,
+        0,
+        "every topic is as declared",
+    );
+    for identity in [String::new(), files("strange", &strange)] {
+        let refused = check(&identity).await;
+        expect(&refused, 2, "cannot be used");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

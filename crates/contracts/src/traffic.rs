@@ -45,6 +45,10 @@ const fn tail(group: &'static str, topics: &'static [&'static str]) -> Reading {
     }
 }
 
+/// The name under which whoever only asks the broker something is known there. Nothing is ever kept in it, but librdkafka looks
+/// for its coordinator all the same.
+pub const ASKING: &str = "belay.topics";
+
 /// The declaration.
 pub static TRAFFIC: &[Traffic] = &[
     Traffic {

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 
 use mailbox::{
     Carrier, KafkaSettings,
-    codec::RegistryMode,
+    codec::{RegistryMode, RegistrySettings},
     retention::{self, Retention},
 };
 
-use crate::kafka::{KafkaArgs, Refusal};
+use crate::{
+    kafka::{KafkaArgs, Refusal},
+    registry::RegistryArgs,
+};
 
 /// Settings that every service has. Each is a flag and an environment variable.
 #[derive(Debug, Clone, clap::Args)]
@@ -28,9 +31,12 @@ pub struct ServiceConfig {
     /// How to log in there.
     #[command(flatten)]
     pub connection: KafkaArgs,
-    /// The schema registry: http://host:port
+    /// The schema registry: http://host:port or https://host:port, with the path of its Confluent API if it has one
     #[arg(long, env = "BELAY_REGISTRY")]
     pub registry: String,
+    /// How to log in there.
+    #[command(flatten)]
+    pub registry_connection: RegistryArgs,
     /// Whether missing schemas are registered at start, or insisted upon.
     #[arg(long, env = "BELAY_REGISTRY_MODE", value_enum, default_value_t = RegistryModeArg::Register)]
     pub registry_mode: RegistryModeArg,
@@ -138,6 +144,15 @@ impl ServiceConfig {
     /// When the options of the connection do not fit together, with what to do.
     pub fn kafka_settings(&self) -> Result<KafkaSettings, Refusal> {
         self.connection.settings(&self.kafka, self.kafka_fetch_wait_ms)
+    }
+
+    /// The registry's part of the settings.
+    ///
+    /// # Errors
+    /// When the options of the connection do not fit together, with what to do.
+    pub fn registry_settings(&self) -> Result<RegistrySettings, Refusal> {
+        self.registry_connection
+            .settings(&self.registry, self.registry_mode.into())
     }
 }
 

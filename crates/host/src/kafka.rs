@@ -4,7 +4,7 @@
 //! refused with what to do. Passwords are best given by the environment or as files (`…_FILE`): a command line can be read
 //! by every process of the machine.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use mailbox::{
     KafkaSettings,
@@ -15,6 +15,9 @@ use mailbox::{
         token_source::{ClientCredentials, GOOGLE_METADATA, TokenSource},
     },
 };
+
+pub use crate::given::Refusal;
+use crate::given::{is_loopback, parse_pem, pem_text, readable, refuse, secret};
 
 /// The connection to a broker whose address is given apart. Everything unset is an open connection without login.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -124,15 +127,6 @@ pub enum TokenProvider {
     Oidc,
     /// Google's metadata server, for Google's managed Kafka.
     Google,
-}
-
-/// Options that make no sense together, and what to do.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Refusal(String);
-
-fn refuse<T>(words: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal(words.into()))
 }
 
 impl KafkaArgs {
@@ -357,10 +351,7 @@ impl KafkaArgs {
             );
         };
         let authority = match &self.token_ca {
-            Some(Pem::Text(text)) => Some(text.reveal().as_bytes().to_vec()),
-            Some(Pem::File(path)) => {
-                Some(std::fs::read(path).map_err(|error| unreadable("--kafka-token-ca", path, &error))?)
-            }
+            Some(pem) => Some(pem_text("--kafka-token-ca", pem)?),
             None => None,
         };
         let credentials = ClientCredentials {
@@ -369,8 +360,8 @@ impl KafkaArgs {
             secret,
             scope: self.token_scope.clone(),
         };
-        TokenSource::client_credentials(credentials, authority.as_deref())
-            .map_err(|error| Refusal(format!("--kafka-token-ca is no PEM with certificates: {error}")))
+        TokenSource::client_credentials(credentials, authority.as_ref().map(String::as_bytes))
+            .map_err(|error| Refusal::new(format!("--kafka-token-ca is no PEM with certificates: {error}")))
     }
 
     fn google(&self) -> Result<TokenSource, Refusal> {
@@ -387,70 +378,10 @@ impl KafkaArgs {
         let metadata = self.google_metadata.as_deref().unwrap_or(GOOGLE_METADATA);
         let metadata = url("--kafka-google-metadata", metadata)?;
         TokenSource::google(metadata, self.user.clone()).map_err(|error| {
-            Refusal(format!(
+            Refusal::new(format!(
                 "the client for Google's metadata server cannot be made: {error}"
             ))
         })
-    }
-}
-
-/// The secret that is given as text or as a file.
-fn secret(
-    (text_option, text): (&str, &Option<Secret>),
-    (file_option, file): (&str, &Option<PathBuf>),
-) -> Result<Option<Secret>, Refusal> {
-    let secret = match (text, file) {
-        (Some(_), Some(_)) => {
-            return refuse(format!(
-                "{text_option} and {file_option} are both given: leave one out"
-            ));
-        }
-        (Some(text), None) => text.clone(),
-        (None, Some(path)) => {
-            let text =
-                std::fs::read_to_string(path).map_err(|error| unreadable(file_option, path, &error))?;
-            Secret::from(text.trim_end_matches(['\r', '\n']).to_owned())
-        }
-        (None, None) => return Ok(None),
-    };
-    if secret.reveal().is_empty() {
-        let option = if file.is_some() { file_option } else { text_option };
-        return refuse(format!("{option} is empty"));
-    }
-    Ok(Some(secret))
-}
-
-/// The same PEM, when it can be read now: librdkafka says only later and less clearly that it cannot.
-fn readable(option: &str, pem: &Pem) -> Result<Pem, Refusal> {
-    match pem {
-        Pem::Text(_) => {}
-        Pem::File(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| unreadable(option, path, &error))?;
-            if !text.contains(PEM_BEGIN) {
-                return refuse(format!(
-                    "{option} {} is no PEM file: it has no line that begins with {PEM_BEGIN}",
-                    path.display()
-                ));
-            }
-        }
-    }
-    Ok(pem.clone())
-}
-
-fn unreadable(option: &str, path: &std::path::Path, error: &std::io::Error) -> Refusal {
-    Refusal(format!("{option} {} cannot be read: {error}", path.display()))
-}
-
-const PEM_BEGIN: &str = "-----BEGIN ";
-
-fn parse_pem(text: &str) -> Result<Pem, String> {
-    let text = text.trim();
-    if text.starts_with(PEM_BEGIN) {
-        Ok(Pem::Text(Secret::from(text.to_owned())))
-    } else if text.is_empty() {
-        Err("neither a file nor a PEM text".to_owned())
-    } else {
-        Ok(Pem::File(PathBuf::from(text)))
     }
 }
 
@@ -467,12 +398,6 @@ fn is_this_machine(server: &str) -> bool {
     let server = server.rsplit("://").next().unwrap_or(server);
     let host = server.rsplit_once(':').map_or(server, |(host, _)| host);
     is_loopback(host)
-}
-
-fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn parse_property(text: &str) -> Result<(String, Secret), String> {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`config`] | what every service is told, from the command line or the environment |
 //! | [`kafka`] | how to reach the broker and to log in there |
+//! | [`registry`] | how to reach the schema registry and to log in there |
 //! | [`database`] | the pool, the schema, the migrations |
 //! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
 //! | `parked` | the routes of parked messages, which every service has |
@@ -17,10 +18,12 @@
 
 pub mod config;
 pub mod database;
+mod given;
 pub mod http;
 pub mod kafka;
 mod parked;
 pub mod program;
+pub mod registry;
 mod report;
 pub mod service;
 pub mod telemetry;

@@ -85,6 +85,7 @@ impl Host {
         }
         // Before anything is waited for: what cannot work is said at once.
         let kafka = config.kafka_settings()?;
+        let registry = config.registry_settings()?;
         let listener = http::bind(config.http).await?;
         let address = listener.local_addr()?;
         let front = http::Front::default();
@@ -100,7 +101,7 @@ impl Host {
         )
         .await?;
         front.waits_for("the schema registry");
-        let codec = Codec::start(&config.registry, config.registry_mode.into(), service, &shutdown).await?;
+        let codec = Codec::start(&registry, service, &shutdown).await?;
         codec.check_same_registry(&pool).await?;
         let outbox = Outbox::carried_by(config.outbox.into());
         if outbox.carrier() == Carrier::Capture {

@@ -21,7 +21,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
-pub use crate::registry::{RegistryError, RegistryMode};
+pub use crate::registry::{RegistryError, RegistryLogin, RegistryMode, RegistrySettings};
 use crate::{
     Fault, Outgoing,
     registry::{Registry, is_unknown, words},
@@ -57,12 +57,11 @@ impl Codec {
     /// # Errors
     /// [`RegistryError`]; a registry that cannot be reached is not an error but waited for, until `shutdown`.
     pub async fn start(
-        url: &str,
-        mode: RegistryMode,
+        settings: &RegistrySettings,
         service: &str,
         shutdown: &CancellationToken,
     ) -> Result<Self, RegistryError> {
-        let registry = Registry::new(url, mode)?;
+        let registry = Registry::new(settings)?;
         let registrations: Vec<_> = declared()
             .map(|(topic, message)| {
                 let registry = &registry;
@@ -81,7 +80,7 @@ impl Codec {
             .map(|(topic, message)| (ids[&(topic, message.name)], Arc::new(message.schema().clone())))
             .collect();
         Ok(Self(Arc::new(Inner {
-            settings: registry.settings().clone(),
+            settings: registry.library().clone(),
             source: format!("/belay/{service}"),
             ids,
             schemas: RwLock::new(schemas),

@@ -15,6 +15,7 @@ pub mod token_source;
 
 use std::time::Duration;
 
+use contracts::traffic::ASKING;
 use rdkafka::{
     ClientConfig,
     admin::AdminClient,
@@ -85,7 +86,7 @@ impl KafkaSettings {
     /// # Errors
     /// When it does not answer, or the settings are not librdkafka's.
     pub fn probe(&self, limit: Duration) -> Result<(), Unusable> {
-        let consumer = self.asking("belay.probe")?;
+        let consumer = self.asking(ASKING)?;
         let mut left = limit;
         loop {
             let part = left.min(PROBE_PART);

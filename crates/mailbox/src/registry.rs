@@ -4,8 +4,13 @@
 //! is set before a version is registered, so that it holds for it. Confluent's registry and Apicurio 3.3 (`/apis/ccompat/v7`)
 //! take a level for a subject that has no version yet; for one that answers 404 it is set after the first version.
 //!
+//! Where the registry asks who we are or has a certificate of an authority of its own, [`RegistrySettings`] says so.
+//!
 //! Services start together and register the same. Apicurio answers the slower one with 409 where Confluent's says yes to both,
 //! so after a conflict it is asked what holds now (test `two_services_that_register_at_once_are_both_served`).
+
+mod error;
+mod settings;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -20,6 +25,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+pub use error::RegistryError;
+pub use settings::{RegistryLogin, RegistrySettings};
+
 /// The level at which every version reads what every other one wrote: old and new programs run together in any order.
 pub const LEVEL: &str = "FULL_TRANSITIVE";
 
@@ -30,6 +38,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between two words about a registry that is still away.
 const COMPLAINT: Duration = Duration::from_secs(60);
+/// It wants to know who asks, or does not believe it.
+const UNAUTHORIZED: u16 = StatusCode::UNAUTHORIZED.as_u16();
 /// Confluent's media type.
 const MEDIA_TYPE: &str = "application/vnd.schemaregistry.v1+json";
 
@@ -40,81 +50,6 @@ pub enum RegistryMode {
     Register,
     /// Insist that everything is registered already and kept at [`LEVEL`], and change nothing.
     Check,
-}
-
-/// Why the registry cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryError {
-    /// The registry's address is not a URL, or the client could not be made.
-    #[error("the schema registry's address `{url}` cannot be used: {reason}")]
-    Address {
-        /// What was given.
-        url: String,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The registry refused one of our schemas.
-    #[error(
-        "the schema registry refuses {subject}: {reason}. Make the change compatible (FULL_TRANSITIVE): give new fields a default, remove none without one. `cargo test -p contracts` names the field"
-    )]
-    Refused {
-        /// Topic and record.
-        subject: String,
-        /// The registry's words.
-        reason: String,
-    },
-    /// Check mode, and one of our schemas is not registered.
-    #[error(
-        "{subject} is not registered as this program has it: {reason}. Register the schemas first, or start with --registry-mode register"
-    )]
-    NotRegistered {
-        /// Topic and record.
-        subject: String,
-        /// The registry's words.
-        reason: String,
-    },
-    /// Check mode, and a subject is kept at a weaker level than [`LEVEL`].
-    #[error(
-        "the schema registry keeps {subject} at compatibility {level}, which would let a change through that breaks running programs; it must be FULL_TRANSITIVE. Set it with\n  curl -X PUT {url}/config/{subject} -H 'content-type: application/vnd.schemaregistry.v1+json' -d '{{\"compatibility\":\"FULL_TRANSITIVE\"}}'\nor start once with --registry-mode register"
-    )]
-    Weak {
-        /// Topic and record.
-        subject: String,
-        /// The level that holds for it.
-        level: String,
-        /// The registry, without credentials.
-        url: String,
-    },
-    /// The level of a subject can be neither read nor set.
-    #[error("the schema registry does not let the compatibility of {subject} be {wanted}: {reason}")]
-    Level {
-        /// Topic and record.
-        subject: String,
-        /// "read" or "set".
-        wanted: &'static str,
-        /// The registry's words.
-        reason: String,
-    },
-    /// Shutdown was asked for while the registry was away.
-    #[error("stopped while waiting for the schema registry")]
-    Stopped,
-    /// The ids are others than when the rows in the outbox were written.
-    #[error(
-        "this is another schema registry than before ({subject} had id {was}, now {now}), and {rows} messages in the outbox bear the old ids. Start once with the old registry and let the outbox drain, then change it"
-    )]
-    Exchanged {
-        /// Topic and record.
-        subject: String,
-        /// The id under which it was known.
-        was: i32,
-        /// The id that the registry gives now.
-        now: i32,
-        /// Rows that wait in the outbox.
-        rows: i64,
-    },
-    /// The list of ids could not be read or written.
-    #[error("the registry's ids cannot be compared with the ones known")]
-    Database(#[from] sqlx::Error),
 }
 
 /// Why one try failed.
@@ -130,55 +65,36 @@ pub(crate) struct Registry {
     /// Without credentials and without a slash at the end.
     url: String,
     base: Url,
-    settings: SrSettings,
+    settings: RegistrySettings,
+    library: SrSettings,
     client: Client,
-    mode: RegistryMode,
     silence: Silence,
 }
 
 impl Registry {
-    /// Makes the clients. `url` may hold `user:password@`.
-    pub(crate) fn new(url: &str, mode: RegistryMode) -> Result<Self, RegistryError> {
-        let url = url.trim_end_matches('/');
-        let mut shown = Url::parse(url).ok();
-        if let Some(shown) = &mut shown {
-            // Fails only for addresses that cannot hold any.
-            let _ = shown.set_password(None);
-            let _ = shown.set_username("");
-        }
-        let words = shown.as_ref().map_or_else(|| url.to_owned(), Url::to_string);
-        let words = words.trim_end_matches('/').to_owned();
-        let address = |reason: String| RegistryError::Address {
-            url: words.clone(),
-            reason,
-        };
-        let base = Url::parse(url).ok();
+    /// Makes the clients.
+    pub(crate) fn new(settings: &RegistrySettings) -> Result<Self, RegistryError> {
+        let url = settings.shown();
+        let base = Url::parse(&settings.url).ok();
         let Some(base) = base.filter(|base| matches!(base.scheme(), "http" | "https")) else {
-            return Err(address(
-                "write it as http://host:port or https://host:port".to_owned(),
-            ));
+            return Err(RegistryError::Address {
+                url,
+                reason: "write it as http://host:port or https://host:port".to_owned(),
+            });
         };
-        let settings = SrSettings::new_builder(url.to_owned())
-            .set_timeout(ANSWER_LIMIT)
-            .build()
-            .map_err(|e| address(e.to_string()))?;
-        let client = Client::builder()
-            .timeout(ANSWER_LIMIT)
-            .build()
-            .map_err(|e| address(e.to_string()))?;
         Ok(Self {
-            url: words,
+            url,
             base,
-            settings,
-            client,
-            mode,
+            library: settings.library()?,
+            client: settings.client()?,
+            settings: settings.clone(),
             silence: Silence::default(),
         })
     }
 
     /// What the library needs to look schemas up later.
-    pub(crate) fn settings(&self) -> &SrSettings {
-        &self.settings
+    pub(crate) fn library(&self) -> &SrSettings {
+        &self.library
     }
 
     /// Registers or checks one schema and its subject's level, and gives its id. Waits for a registry that is away.
@@ -191,7 +107,7 @@ impl Registry {
         let subject = topics::subject(topic, message);
         let mut pause = FIRST_PAUSE;
         loop {
-            let tried = match self.mode {
+            let tried = match self.settings.mode {
                 RegistryMode::Register => self.register(&subject, message).await,
                 RegistryMode::Check => self.check(&subject, message).await,
             };
@@ -229,7 +145,7 @@ impl Registry {
             SchemaType::Avro,
             message.schema_text.to_owned(),
         );
-        let registered = post_schema(&self.settings, subject.to_owned(), schema).await;
+        let registered = post_schema(&self.library, subject.to_owned(), schema).await;
         let id = match registered {
             Ok(registered) => registered.id,
             Err(error) if status(&error) == Some(409) => {
@@ -241,7 +157,7 @@ impl Registry {
                 })?
             }
             Err(error) => {
-                return Err(judged(&error, |reason| RegistryError::Refused {
+                return Err(self.judged(&error, |reason| RegistryError::Refused {
                     subject: subject.to_owned(),
                     reason,
                 }));
@@ -264,7 +180,7 @@ impl Registry {
 
     async fn look_up(&self, subject: &str, message: &MessageType) -> Result<RawRegisteredSchema, SRCError> {
         let body = json!({ "schema": message.schema_text, "schemaType": "AVRO" }).to_string();
-        perform_sr_call(&self.settings, SrCall::PostForVersion(subject, &body)).await
+        perform_sr_call(&self.library, SrCall::PostForVersion(subject, &body)).await
     }
 
     async fn check(&self, subject: &str, message: &MessageType) -> Result<u32, Trouble> {
@@ -275,7 +191,7 @@ impl Registry {
         let found = self
             .look_up(subject, message)
             .await
-            .map_err(|error| judged(&error, not_registered))?;
+            .map_err(|error| self.judged(&error, not_registered))?;
         let id = found
             .id
             .ok_or_else(|| Trouble::Final(not_registered("it gives no id".to_owned())))?;
@@ -301,7 +217,7 @@ impl Registry {
             wanted: "read",
             reason,
         };
-        let Some(answer) = ask(request, failed).await? else {
+        let Some(answer) = self.ask(request, failed).await? else {
             return Ok(None);
         };
         // Some registries use the same name in the answer as in the request.
@@ -323,7 +239,7 @@ impl Registry {
             wanted: "set",
             reason,
         };
-        match ask(request, failed).await {
+        match self.ask(request, failed).await {
             Ok(answer) => Ok(answer.is_some()),
             Err(Trouble::Final(error)) => match self.level(Some(subject)).await? {
                 Some(level) if level == LEVEL => Ok(true),
@@ -340,43 +256,57 @@ impl Registry {
         }
         url
     }
-}
 
-fn judged(error: &SRCError, last: impl FnOnce(String) -> RegistryError) -> Trouble {
-    if is_away(error) {
-        Trouble::Away(words(error))
-    } else {
-        Trouble::Final(last(words(error)))
+    /// What an answer of the library's means.
+    fn judged(&self, error: &SRCError, last: impl FnOnce(String) -> RegistryError) -> Trouble {
+        if is_away(error) {
+            Trouble::Away(words(error))
+        } else if status(error) == Some(UNAUTHORIZED) {
+            Trouble::Final(self.not_let_in(words(error)))
+        } else {
+            Trouble::Final(last(words(error)))
+        }
     }
-}
 
-/// Sends a request. `None` for 404.
-async fn ask(
-    request: RequestBuilder,
-    failed: impl FnOnce(String) -> RegistryError,
-) -> Result<Option<Value>, Trouble> {
-    let answer = request
-        .send()
-        .await
-        .map_err(|e| Trouble::Away(format!("{:#}", anyhow::Error::new(e))))?;
-    let status = answer.status();
-    let body = answer
-        .bytes()
-        .await
-        .map_err(|e| Trouble::Away(format!("{:#}", anyhow::Error::new(e))))?;
-    if status == StatusCode::NOT_FOUND {
-        return Ok(None);
+    /// Sends a request. `None` for 404.
+    async fn ask(
+        &self,
+        request: RequestBuilder,
+        failed: impl FnOnce(String) -> RegistryError,
+    ) -> Result<Option<Value>, Trouble> {
+        let request = self.settings.logged_in(request);
+        let answer = request
+            .send()
+            .await
+            .map_err(|e| Trouble::Away(format!("{:#}", anyhow::Error::new(e))))?;
+        let status = answer.status();
+        let body = answer
+            .bytes()
+            .await
+            .map_err(|e| Trouble::Away(format!("{:#}", anyhow::Error::new(e))))?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() {
+            return Ok(Some(value));
+        }
+        let message = value.get("message").and_then(Value::as_str).unwrap_or_default();
+        let reason = format!("it answers {status} {message}").trim_end().to_owned();
+        Err(if is_own_trouble(status.as_u16()) {
+            Trouble::Away(reason)
+        } else if status == StatusCode::UNAUTHORIZED {
+            Trouble::Final(self.not_let_in(reason))
+        } else {
+            Trouble::Final(failed(reason))
+        })
     }
-    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status.is_success() {
-        return Ok(Some(value));
-    }
-    let message = value.get("message").and_then(Value::as_str).unwrap_or_default();
-    let reason = format!("it answers {status} {message}").trim_end().to_owned();
-    if is_own_trouble(status.as_u16()) {
-        Err(Trouble::Away(reason))
-    } else {
-        Err(Trouble::Final(failed(reason)))
+
+    fn not_let_in(&self, reason: String) -> RegistryError {
+        RegistryError::Login {
+            url: self.url.clone(),
+            reason,
+        }
     }
 }
 
@@ -405,12 +335,19 @@ fn status(error: &SRCError) -> Option<u16> {
     words.get(..3)?.parse().ok()
 }
 
-/// What the library has to say, with its cause.
+/// What the library has to say, with all its causes: the last one may be what is wrong with a certificate.
 pub(crate) fn words(error: &SRCError) -> String {
-    match &error.cause {
-        Some(cause) => format!("{} ({cause})", error.error),
-        None => error.error.clone(),
+    let mut words = error.error.clone();
+    let mut cause = std::error::Error::source(error);
+    if let (None, Some(said)) = (cause, &error.cause) {
+        return format!("{words} ({said})");
     }
+    while let Some(error) = cause {
+        words.push_str(": ");
+        words.push_str(&error.to_string());
+        cause = error.source();
+    }
+    words
 }
 
 /// Remembers when the registry fell silent and when that was last said, for all requests that run into it at once.
@@ -467,23 +404,24 @@ mod tests {
         assert_eq!(silence.lasts(), Some(Duration::ZERO), "and the next time anew");
     }
 
+    fn registry(url: &str) -> Result<Registry, RegistryError> {
+        Registry::new(&RegistrySettings::open(url, RegistryMode::Check))
+    }
+
     #[test]
     fn credentials_in_the_address_are_never_shown() {
-        let registry = Registry::new(
-            "http://user:secret@registry:8081/apis/ccompat/v7/",
-            RegistryMode::Check,
-        );
+        let registry = registry("http://user:secret@registry:8081/apis/ccompat/v7/");
         assert_eq!(
             registry.map(|r| r.url).ok().as_deref(),
             Some("http://registry:8081/apis/ccompat/v7")
         );
-        let error = Registry::new("ftp://user:secret@registry", RegistryMode::Check).err();
+        let error = registry("ftp://user:secret@registry").err();
         assert!(error.is_some_and(|e| !e.to_string().contains("secret")));
     }
 
     #[test]
     fn a_subject_is_one_segment_of_the_path() {
-        let registry = Registry::new("http://registry/apis/ccompat/v7", RegistryMode::Check).ok();
+        let registry = registry("http://registry/apis/ccompat/v7").ok();
         let url = registry.map(|r| r.config(Some("a/b c")).to_string());
         assert_eq!(
             url.as_deref(),

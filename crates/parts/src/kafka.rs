@@ -3,12 +3,13 @@
 mod configuration;
 mod topics;
 
-use std::time::Duration;
+use std::{fs::Permissions, os::unix::fs::PermissionsExt, path::Path, time::Duration};
 
+use anyhow::Context;
 use rand::{Rng, distributions::Alphanumeric};
 
 use crate::{
-    certificates::Certificates,
+    certificates::{Certificates, Identity},
     home::Home,
     java, place,
     process::{Launch, Process, free_ports, last_lines},
@@ -32,9 +33,10 @@ const HEAP: u32 = 256;
 pub struct KafkaOptions {
     /// Whether the topics of the contract are made, with all their settings.
     pub topics: bool,
-    /// Users of the SASL listener, by SCRAM-SHA-512 and by PLAIN, all with [`Kafka::password`].
+    /// Users of the SASL listener, by SCRAM-SHA-512, SCRAM-SHA-256 and PLAIN, all with [`Kafka::password`].
     pub users: Vec<String>,
-    /// Whether users may only do what an access rule allows them. Whoever comes by the plain listener may do everything.
+    /// Whether users may only do what an access rule allows them, those of certificates too. Whoever comes by the plain
+    /// listener may do everything.
     pub authorize: bool,
     /// Where clients are told to find the plain listener, when something stands in between: a proxy, which must lead to
     /// [`KafkaOptions::plain_port`] already.
@@ -63,7 +65,7 @@ pub struct Kafka {
     launch: Launch,
     ports: Ports,
     password: String,
-    authority: String,
+    certificates: Certificates,
 }
 
 impl Kafka {
@@ -74,7 +76,6 @@ impl Kafka {
     pub async fn start(options: KafkaOptions) -> anyhow::Result<Self> {
         let java = java::at_least(17, "Apache Kafka")?;
         let programs = place::of("kafka").await?;
-        let certificates = Certificates::generate()?;
         let password: String = rand::thread_rng()
             .sample_iter(Alphanumeric)
             .take(24)
@@ -82,12 +83,14 @@ impl Kafka {
             .collect();
         for attempt in 1.. {
             let home = Home::create("kafka")?;
-            let [plain, sasl, controller] = free_ports()?;
+            let certificates = Certificates::generate()?;
+            let [plain, sasl, mutual, controller] = free_ports()?;
             let plain = options.plain_port.unwrap_or(plain);
             let ports = Ports {
                 plain,
                 advertised: options.advertised_port.unwrap_or(plain),
                 sasl,
+                mutual,
                 controller,
             };
             configuration::write(&home, &ports, &options, &password, &certificates)?;
@@ -99,7 +102,7 @@ impl Kafka {
                 launch,
                 ports,
                 password: password.clone(),
-                authority: certificates.authority.clone(),
+                certificates,
             };
             match kafka.ensure_ready(options.topics).await {
                 Ok(()) => {
@@ -119,16 +122,60 @@ impl Kafka {
         format!("127.0.0.1:{}", self.ports.plain)
     }
 
-    /// `host:port` of the listener that wants TLS and SASL (SCRAM-SHA-512 or PLAIN).
+    /// `host:port` of the listener that wants TLS and SASL (SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN).
     #[must_use]
     pub fn sasl_ssl_bootstrap(&self) -> String {
         format!("127.0.0.1:{}", self.ports.sasl)
     }
 
-    /// The certificate of the authority that signed the listener's, in PEM. Made for this start.
+    /// `host:port` of the listener that wants TLS and a certificate of the client's ([`Kafka::identity`]).
+    #[must_use]
+    pub fn mutual_tls_bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.mutual)
+    }
+
+    /// The certificate of the authority that signed the listeners', in PEM. Made for this start.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
-        &self.authority
+        &self.certificates.authority
+    }
+
+    /// A certificate by the authority that the broker believes. The broker knows whoever shows it as `User:CN=name`.
+    ///
+    /// # Errors
+    /// When the cryptography library refuses.
+    pub fn identity(&self, name: &str) -> anyhow::Result<Identity> {
+        self.certificates.client(name)
+    }
+
+    /// Writes a script into `directory` that runs a class of Kafka's tools, as the scripts of its distribution do:
+    /// `kafka-acls.sh` is `org.apache.kafka.tools.AclCommand`.
+    ///
+    /// # Errors
+    /// When it cannot be written, or the programs are missing.
+    pub async fn write_tool(&self, directory: &Path, script: &str, class: &str) -> anyhow::Result<()> {
+        let java = java::at_least(17, "Apache Kafka")?;
+        let arguments = configuration::command_line(&place::of("kafka").await?, &self.home, 128, class);
+        let words = std::iter::once(java.into_os_string()).chain(arguments);
+        let words: Vec<String> = words
+            .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+            .collect();
+        let path = directory.join(script);
+        std::fs::write(&path, format!("#!/bin/sh\nexec {} \"$@\"\n", words.join(" ")))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755))?;
+        Ok(())
+    }
+
+    /// What the broker has refused so far, line by line as its authorizer writes it.
+    ///
+    /// # Errors
+    /// When the broker's log cannot be read.
+    pub fn refusals(&self) -> std::io::Result<Vec<String>> {
+        let log = std::fs::read(self.process.log())?;
+        let log = String::from_utf8_lossy(&log);
+        let refused = log.lines().filter(|line| line.contains(" is Denied "));
+        Ok(refused.map(str::to_owned).collect())
     }
 
     /// The password of every user. Random.

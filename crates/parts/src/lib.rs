@@ -8,7 +8,8 @@
 //!
 //! | module | gives |
 //! |---|---|
-//! | [`kafka`] | Apache Kafka, one KRaft node, with a plain and a SASL listener over TLS |
+//! | [`kafka`] | Apache Kafka, one KRaft node, with a plain listener and, over TLS, one for passwords and one for certificates |
+//! | [`certificates`] | a certificate authority for one test |
 //! | [`registry`] | Apicurio's registry, by its Confluent-compatible interface |
 //! | [`keycloak`] | Keycloak with the test realm, and tokens of whoever a test needs |
 //! | [`mail`] | a mail catcher |
@@ -17,7 +18,7 @@
 //!
 //! The program `with-parts` runs a command with parts whose addresses are in its environment ([`environment`]).
 
-mod certificates;
+pub mod certificates;
 pub mod connect;
 pub mod environment;
 mod home;
@@ -31,6 +32,7 @@ mod process;
 pub mod record;
 pub mod registry;
 
+pub use certificates::Certificates;
 pub use connect::Connect;
 pub use kafka::{Kafka, KafkaOptions};
 pub use keycloak::Keycloak;

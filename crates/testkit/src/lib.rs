@@ -12,6 +12,7 @@
 //! | [`registry`] | a schema registry, and codecs that know it |
 //! | [`messages`] | messages as a handler gets them, without a broker |
 //! | [`proxy`] | a TCP proxy that can fall silent |
+//! | [`tls`] | TLS in front of a server that speaks none |
 //! | [`smtp`] | a mail server that behaves as badly as it is told to |
 //! | [`wait`] | waiting for a condition, with a bound |
 //!
@@ -31,6 +32,7 @@ pub mod proxy;
 pub mod registry;
 pub mod server;
 pub mod smtp;
+pub mod tls;
 pub mod wait;
 
 pub use broker::{Kafka, kafka, kafka_with_one_partition};
@@ -39,4 +41,5 @@ pub use messages::{command, decoded, handle, received, repeated};
 pub use proxy::Proxy;
 pub use registry::{codec, registry_url};
 pub use smtp::MailServer;
+pub use tls::TlsFront;
 pub use wait::eventually;

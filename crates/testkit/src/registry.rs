@@ -3,7 +3,10 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use embedded::registry::Registry;
-use mailbox::{Codec, codec::RegistryMode};
+use mailbox::{
+    Codec,
+    codec::{RegistryMode, RegistrySettings},
+};
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
@@ -39,7 +42,8 @@ pub async fn registry_url() -> &'static str {
 /// When the registry refuses a schema.
 pub async fn codec(service: &str) -> Codec {
     let url = registry_url().await;
-    Codec::start(url, RegistryMode::Register, service, &CancellationToken::new())
+    let settings = RegistrySettings::open(url, RegistryMode::Register);
+    Codec::start(&settings, service, &CancellationToken::new())
         .await
         .unwrap_or_else(|error| panic!("the contract's schemas cannot be registered: {error}"))
 }

@@ -15,7 +15,10 @@ use contracts::{
     topics::{PURCHASE_REPLIES, TOPICS},
     traffic,
 };
-use mailbox::{Codec, Outbox, codec::RegistryMode};
+use mailbox::{
+    Codec, Outbox,
+    codec::{RegistryMode, RegistrySettings},
+};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
@@ -215,7 +218,8 @@ pub async fn idle_writer(world: &mut World) -> anyhow::Result<()> {
         .fetch_one(&mut manager)
         .await?;
     let shutdown = CancellationToken::new();
-    let codec = Codec::start(world.stage.registry(), RegistryMode::Check, "orders", &shutdown).await?;
+    let registry = RegistrySettings::open(world.stage.registry(), RegistryMode::Check);
+    let codec = Codec::start(&registry, "orders", &shutdown).await?;
     let purchase_id = contracts::ids::PurchaseId(ended);
     let late = codec
         .outgoing(PURCHASE_REPLIES, purchase_id, &CommandSuperseded { purchase_id })?

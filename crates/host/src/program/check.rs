@@ -42,20 +42,7 @@ pub fn report(command: &Command, matches: &ArgMatches) -> anyhow::Result<String>
 
 fn check(config: &ServiceConfig, service: &str) -> anyhow::Result<()> {
     database::options(&config.database_url, service)?;
-    let registry: axum::http::Uri = config
-        .registry
-        .parse()
-        .ok()
-        .filter(|uri: &axum::http::Uri| {
-            matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some()
-        })
-        .context(
-            "--registry is no URL: write http://host:port, with the path of its Confluent API if it has one",
-        )?;
-    ensure!(
-        registry.query().is_none(),
-        "--registry takes no query: write http://host:port"
-    );
+    config.registry_settings()?;
     check_kafka(config.kafka_settings()?)?;
     if let Ok(filter) = std::env::var("RUST_LOG") {
         EnvFilter::try_new(&filter)
@@ -187,7 +174,7 @@ mod tests {
         ];
         let mut flags: Vec<&str> = flags.into();
         if !more.iter().any(|flag| flag.starts_with("--registry=")) {
-            flags.push("--registry=http://reader:tuna@registry:8081/apis/ccompat/v7");
+            flags.push("--registry=https://reader:tuna@registry:8081/apis/ccompat/v7");
         }
         flags.extend(more);
         let matches = command.clone().try_get_matches_from(flags)?;
@@ -199,7 +186,7 @@ mod tests {
         let text = check(&["--kafka-property=ssl.key.password=perch"]).unwrap();
         for word in [
             "postgres://belay_bff:[hidden]@db:5432/bff?sslmode=[hidden]&password=[hidden]  (--database-url)",
-            "http://reader:[hidden]@registry:8081/apis/ccompat/v7",
+            "https://reader:[hidden]@registry:8081/apis/ccompat/v7",
             "ssl.key.password=[hidden]",
             "127.0.0.1:8080  (default)",
         ] {
@@ -216,6 +203,8 @@ mod tests {
             ("--kafka-property=no.such.property=1", "no.such.property"),
             ("--kafka-property=session.timeout.ms=soon", "session.timeout.ms"),
             ("--registry=registry:8081", "--registry is no URL"),
+            ("--registry=http://reader:tuna@registry:8081", "use https"),
+            ("--registry-password=tuna", "--registry-user"),
             ("--kafka-security=sasl-ssl", "--kafka-sasl-mechanism"),
         ] {
             let refused = format!("{:#}", check(&[flag]).unwrap_err());

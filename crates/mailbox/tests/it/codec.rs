@@ -16,7 +16,7 @@ use contracts::{
 use embedded::registry::Registry;
 use mailbox::{
     Codec, Fault,
-    codec::{RegistryError, RegistryMode},
+    codec::{RegistryError, RegistryMode, RegistrySettings},
 };
 use schema_registry_converter::{
     async_impl::schema_registry::{SrSettings, post_schema},
@@ -50,7 +50,8 @@ async fn registry(listen: SocketAddr) -> (Registry, Database) {
 }
 
 async fn start(url: &str, mode: RegistryMode) -> Result<Codec, RegistryError> {
-    Codec::start(url, mode, "mailbox", &CancellationToken::new()).await
+    let settings = RegistrySettings::open(url, mode);
+    Codec::start(&settings, "mailbox", &CancellationToken::new()).await
 }
 
 /// Registers a schema as somebody else would, and gives its id.
@@ -109,8 +110,8 @@ async fn waiting_for_the_registry_ends_at_shutdown() {
     let (trouble, requests) = broken_registry(listener, "503 Service Unavailable").await;
     let shutdown = CancellationToken::new();
     let token = shutdown.clone();
-    let started =
-        tokio::spawn(async move { Codec::start(&url, RegistryMode::Register, "mailbox", &token).await });
+    let settings = RegistrySettings::open(&url, RegistryMode::Register);
+    let started = tokio::spawn(async move { Codec::start(&settings, "mailbox", &token).await });
     eventually("it asks", LIMIT, async || {
         (requests.load(Ordering::SeqCst) > 0).then_some(())
     })

@@ -17,6 +17,7 @@ mod outbox;
 mod parking;
 mod races;
 mod recorder;
+mod registry_login;
 mod relay;
 mod report;
 mod request;

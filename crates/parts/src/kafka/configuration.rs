@@ -19,6 +19,7 @@ pub(super) struct Ports {
     /// Where clients are told to find it.
     pub advertised: u16,
     pub sasl: u16,
+    pub mutual: u16,
     pub controller: u16,
 }
 
@@ -43,15 +44,19 @@ pub(super) fn write(
     certificates: &Certificates,
 ) -> anyhow::Result<()> {
     home.write("log4j2.properties", LOGGING)?;
-    let certificate = home.write("server.pem", &certificates.server)?;
+    let server = &certificates.server;
+    let certificate = home.write("server.pem", &format!("{}{}", server.key, server.certificate))?;
+    let authority = home.write("authority.pem", &certificates.authority)?;
     let Ports {
         plain,
         advertised,
         sasl,
+        mutual,
         controller,
     } = ports;
-    let listeners = format!("PLAINTEXT://127.0.0.1:{plain},SASL_SSL://127.0.0.1:{sasl}");
-    let reached = format!("PLAINTEXT://127.0.0.1:{advertised},SASL_SSL://127.0.0.1:{sasl}");
+    let protected = format!("SASL_SSL://127.0.0.1:{sasl},SSL://127.0.0.1:{mutual}");
+    let listeners = format!("PLAINTEXT://127.0.0.1:{plain},{protected}");
+    let reached = format!("PLAINTEXT://127.0.0.1:{advertised},{protected}");
     let mut text = format!(
         "process.roles=broker,controller
 node.id=1
@@ -60,11 +65,15 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listeners={listeners},CONTROLLER://127.0.0.1:{controller}
 advertised.listeners={reached},CONTROLLER://127.0.0.1:{controller}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 ssl.keystore.type=PEM
 ssl.keystore.location={certificate}
-sasl.enabled.mechanisms=SCRAM-SHA-512,PLAIN
+ssl.truststore.type=PEM
+ssl.truststore.location={authority}
+listener.name.ssl.ssl.client.auth=required
+sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,PLAIN
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required{users};
 log.dirs={data}
 auto.create.topics.enable=false
@@ -83,6 +92,7 @@ num.io.threads=4
 log.cleaner.dedupe.buffer.size=4194304
 ",
         certificate = certificate.display(),
+        authority = authority.display(),
         data = home.path().join("data").display(),
         users = options
             .users
@@ -113,8 +123,10 @@ pub(super) async fn format(
     arguments.extend(["format", "--standalone", "--cluster-id", CLUSTER_ID, "--config"].map(OsString::from));
     arguments.push(home.path().join("server.properties").into());
     for user in &options.users {
-        arguments.push("--add-scram".into());
-        arguments.push(format!("SCRAM-SHA-512=[name={user},password={password}]").into());
+        for mechanism in ["SCRAM-SHA-512", "SCRAM-SHA-256"] {
+            arguments.push("--add-scram".into());
+            arguments.push(format!("{mechanism}=[name={user},password={password}]").into());
+        }
     }
     let output = Command::new(java)
         .args(arguments)
