@@ -11,6 +11,7 @@ use contracts::{
     ids::{CustomerId, ProductId, PurchaseId},
     operator::OperatorView,
 };
+use host::identity::acting;
 use uuid::Uuid;
 
 use super::failure::Failure;
@@ -239,7 +240,9 @@ impl Reader {
 }
 
 fn batched<L>(loader: L) -> Batched<L> {
-    DataLoader::with_cache(loader, tokio::spawn, HashMapCache::default())
+    // The loader's own task asks for the same person.
+    let spawn = |load| tokio::spawn(acting::scope(acting::current(), load));
+    DataLoader::with_cache(loader, spawn, HashMapCache::default())
 }
 
 struct PurchaseBatch(Arc<App>);

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use mailbox::{Carrier, KafkaSettings, codec::RegistryMode};
 
-use crate::kafka::{KafkaArgs, Refusal};
+use crate::{
+    identity::Known,
+    kafka::{KafkaArgs, Refusal},
+};
 
 /// Settings that every service has. Each is a flag and an environment variable.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,6 +40,15 @@ pub struct ServiceConfig {
     /// added under a backlog (docs/quality-scenarios.md); 0 is off.
     #[arg(long, env = "BELAY_DELAY_MS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=10_000))]
     pub delay_ms: u16,
+    /// Who may ask this service over HTTP: CALLER=PUBLIC_KEY, separated by commas or repeated; `belay identity` makes them. Nobody
+    /// else is let in.
+    #[arg(
+        long = "caller",
+        env = "BELAY_CALLERS",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub callers: Vec<Known>,
     /// Where this service listens for HTTP. Loopback by default; port 0 takes a free one.
     #[arg(long, env = "BELAY_HTTP", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,
