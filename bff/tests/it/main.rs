@@ -8,6 +8,7 @@
 )]
 
 mod audits;
+mod acting;
 mod auth;
 mod breaking;
 mod browser;

@@ -5,6 +5,7 @@
 mod contention;
 mod edge;
 mod inventory;
+mod identity;
 mod notifications;
 mod outages;
 mod outcomes;
