@@ -41,7 +41,7 @@ sqlx-prepare: setup ## Check every SQL query against the migrations and write .s
 images: ## Build the container images of all services; REGISTRY=… TAG=… pushes them
 	REGISTRY=$(REGISTRY) TAG=$(TAG) ./scripts/images
 
-bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`
+bench: setup ## Measure purchases per second and latency (release profile); ARGS are those of `belay load`, or edge: reads
 	./scripts/bench $(ARGS)
 
 scenario-%: setup ## scenario-availability, scenario-scalability: the qualities of docs/quality-scenarios.md, with figures
