@@ -47,12 +47,14 @@ async fn main() -> ExitCode {
         | Command::Probe(_) => None,
     };
     // What runs for ever is read by programs.
-    let (format, filter) = match &program.command {
-        Command::Audit(args) if args.watch => (host::telemetry::LogFormat::Json, "info"),
-        _ => (
+    let goes_on = matches!(&program.command, Command::Audit(args) if args.watch);
+    let (format, filter) = if goes_on {
+        (host::telemetry::LogFormat::Json, "info")
+    } else {
+        (
             host::telemetry::LogFormat::Text,
             "warn,librdkafka=off,rdkafka=off",
-        ),
+        )
     };
     let started = host::telemetry::init(format, filter, export);
     let telemetry = match started {
