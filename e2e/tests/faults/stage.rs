@@ -39,7 +39,6 @@ pub struct Stage {
     kafka: Option<Kafka>,
     registry: Registry,
     issuer: Issuer,
-    admin_url: String,
     pub directory: tempfile::TempDir,
     _shutdown: CancellationToken,
 }
@@ -86,7 +85,6 @@ impl Stage {
             kafka: Some(kafka),
             registry,
             issuer,
-            admin_url,
             directory,
             _shutdown: shutdown,
         })
@@ -124,16 +122,6 @@ impl Stage {
     /// A connection to a service's database, in its schema.
     pub async fn database(&self, service: &str) -> anyhow::Result<PgConnection> {
         let options = host::database::options(&self.databases[service], service)?;
-        Ok(PgConnection::connect_with(&options).await?)
-    }
-
-    /// The same for the superuser.
-    pub async fn database_as_superuser(&self, service: &str) -> anyhow::Result<PgConnection> {
-        let url = &self.databases[service];
-        let name = url.rsplit('/').next().context("a URL ends with the database")?;
-        let admin: sqlx::postgres::PgConnectOptions = self.admin_url.parse()?;
-        let schema = host::database::schema(service);
-        let options = admin.database(name).options([("search_path", schema.as_str())]);
         Ok(PgConnection::connect_with(&options).await?)
     }
 
