@@ -3,7 +3,7 @@
 //! Every caller has a private key ([`PrivateKey`]) and signs short tokens with it, each for one service ([`Identity`]). Every
 //! service knows the callers' public keys ([`Known`]) and lets nobody else in ([`Guard`]); which caller may do what is
 //! `contracts::calls`. With the token goes whom the caller asks for ([`Acting`]): the person who is recorded where something
-//! is changed. Why so: `docs/adr/0010-identity-between-services.md`.
+//! is changed. Why so: `docs/adr/0012-identity-between-services.md`.
 //!
 //! There is no way to switch this off: a service that is told of no callers does not start.
 
