@@ -4,6 +4,7 @@
 
 mod contention;
 mod edge;
+mod expiry;
 mod inventory;
 mod identity;
 mod notifications;

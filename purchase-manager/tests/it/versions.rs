@@ -395,10 +395,12 @@ async fn a_program_that_was_overlooked_ends_instead_of_holding_up_its_partitions
     let database = fresh().await;
     let old = Program::start(&database, VERSIONS).await.unwrap();
     let new = Program::start(&database, BOTH).await.unwrap();
-    sqlx::query("update saga_program set seen_at = seen_at - interval '61 seconds' where versions = array[1]")
-        .execute(&new.pool)
-        .await
-        .unwrap();
+    sqlx::query(
+        "update saga_program set seen_at = seen_at - interval '61 seconds' where versions = array[1]",
+    )
+    .execute(&new.pool)
+    .await
+    .unwrap();
     new.activate(2, false).await.unwrap();
     let purchase = tents();
     let fault = old.submit(&purchase).await.unwrap_err();
