@@ -115,7 +115,7 @@ pub(super) async fn activate(services: &Services, wish: &Activate, json: bool) -
         dry_run: wish.dry_run,
     };
     let path = format!("/operator/definitions/{}/activate", wish.definition);
-    let activated: VersionActivated = services.write(SERVICE, &path, &request).await?;
+    let activated: VersionActivated = services.write(SERVICE, &path, &wish.deed.actor, &request).await?;
     if json {
         output::result(&serde_json::to_string_pretty(&activated)?)?;
     } else {
