@@ -32,6 +32,9 @@ pub struct Config {
     /// STARTTLS, and plain text to this machine itself.
     #[arg(long, env = "BELAY_SMTP_SECURITY", value_enum)]
     pub smtp_security: Option<Security>,
+    /// The authority that signed the mail server's certificate, believed besides the system's: a PEM file.
+    #[arg(long, env = "BELAY_SMTP_CA")]
+    pub smtp_ca: Option<PathBuf>,
     /// Allow plain text to another machine. Whoever can listen on the way reads the mails.
     #[arg(long, env = "BELAY_SMTP_ALLOW_PLAINTEXT")]
     pub smtp_allow_plaintext: bool,

@@ -134,6 +134,12 @@ async fn hand_over(connect: &Url, connectors: &BTreeMap<String, cdc::Connector>)
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+    use wiremock::{
+        Mock, MockServer, ResponseTemplate,
+        matchers::{body_partial_json, method, path},
+    };
+
     use super::*;
 
     const GOOD: &str = "0123456789abcdef";
@@ -181,5 +187,56 @@ mod tests {
             let refused = of_orders(&[("BELAY_PASSWORD_ORDERS", unfit)]).unwrap_err();
             assert!(!refused.contains(unfit), "{refused}");
         }
+    }
+
+    /// A connector as `cdc::prepare` makes it, as far as it is handed over.
+    fn connectors() -> BTreeMap<String, cdc::Connector> {
+        let connector = |name: &str| cdc::Connector {
+            name: name.to_owned(),
+            config: BTreeMap::from(
+                [("database.dbname", name), ("database.password", "swordfish")]
+                    .map(|(key, value)| (key.to_owned(), value.to_owned())),
+            ),
+        };
+        BTreeMap::from([
+            ("orders".to_owned(), connector("orders_orders")),
+            ("payments".to_owned(), connector("payments_payments")),
+        ])
+    }
+
+    #[tokio::test]
+    async fn every_connector_is_handed_to_kafka_connect_under_its_name() {
+        let connect = MockServer::start().await;
+        for name in ["orders_orders", "payments_payments"] {
+            Mock::given(method("PUT"))
+                .and(path(format!("/connectors/{name}/config")))
+                .and(body_partial_json(json!({ "database.dbname": name })))
+                .respond_with(ResponseTemplate::new(201))
+                .expect(2)
+                .mount(&connect)
+                .await;
+        }
+        // Twice, because an upgrade does it again.
+        for _ in 0..2 {
+            hand_over(&connect.uri().parse().unwrap(), &connectors())
+                .await
+                .unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connector_that_is_refused_is_named_without_what_it_holds() {
+        let connect = MockServer::start().await;
+        let words = "Connector configuration is invalid: database.password swordfish";
+        Mock::given(method("PUT"))
+            .respond_with(ResponseTemplate::new(400).set_body_string(words))
+            .mount(&connect)
+            .await;
+        let refused = hand_over(&connect.uri().parse().unwrap(), &connectors())
+            .await
+            .unwrap_err();
+        let refused = format!("{refused:#}");
+        assert!(refused.contains("orders with 400"), "{refused}");
+        assert!(!refused.contains("swordfish"), "{refused}");
     }
 }

@@ -6,10 +6,13 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader},
+    net::TcpListener,
     task::JoinHandle,
 };
+use tokio_rustls::TlsAcceptor;
+
+use crate::tls;
 
 /// What the server does with the next mails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +42,8 @@ pub struct Taken {
     pub to: String,
     /// Headers and body, as they came.
     pub content: String,
+    /// Whether it came over TLS.
+    pub protected: bool,
 }
 
 impl Taken {
@@ -72,6 +77,18 @@ impl MailServer {
     /// # Panics
     /// When there is no free port.
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same, and it offers STARTTLS with a key and its certificate in PEM.
+    ///
+    /// # Panics
+    /// When there is no free port, or key and certificate are none.
+    pub async fn start_with_tls(key: &str, certificate: &str) -> Self {
+        Self::start_with(Some(tls::acceptor(key, certificate))).await
+    }
+
+    async fn start_with(acceptor: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
             .expect("loopback has a free port");
@@ -84,9 +101,9 @@ impl MailServer {
         let served = shared.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let shared = served.clone();
+                let (shared, acceptor) = (served.clone(), acceptor.clone());
                 // A client that goes away ends its conversation, which is all that there is to it.
-                tokio::spawn(async move { drop(converse(stream, &shared).await) });
+                tokio::spawn(async move { drop(converse(Box::new(stream), &shared, acceptor).await) });
             }
         });
         Self {
@@ -130,9 +147,21 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().expect("nobody panics with it")
 }
 
-/// One connection, after RFC 5321, as far as a client of ours goes.
-async fn converse(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<()> {
-    let mut stream = BufReader::new(stream);
+/// A connection, with or without TLS.
+trait Wire: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Wire for T {}
+
+type Stream = BufReader<Box<dyn Wire>>;
+
+/// One connection, after RFC 5321 and RFC 3207, as far as a client of ours goes.
+async fn converse(
+    wire: Box<dyn Wire>,
+    shared: &Mutex<Shared>,
+    mut acceptor: Option<TlsAcceptor>,
+) -> std::io::Result<()> {
+    let mut stream = BufReader::new(wire);
+    let mut protected = false;
     if lock(shared).manners == Manners::Hang {
         // Until the client has had enough.
         let mut ignored = String::new();
@@ -161,7 +190,16 @@ async fn converse(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<
             "EHLO" if manners == Manners::RefuseLogin => {
                 say(&mut stream, "250-test\r\n250 AUTH PLAIN").await?;
             }
+            "EHLO" if acceptor.is_some() => say(&mut stream, "250-test\r\n250 STARTTLS").await?,
             "EHLO" => say(&mut stream, "250 test").await?,
+            "STARTTLS" => match acceptor.take() {
+                Some(acceptor) => {
+                    say(&mut stream, "220 go on").await?;
+                    stream = BufReader::new(Box::new(acceptor.accept(stream.into_inner()).await?));
+                    protected = true;
+                }
+                None => say(&mut stream, "502 not here").await?,
+            },
             "AUTH" => say(&mut stream, "535 5.7.8 the password is wrong").await?,
             "MAIL" => {
                 from = address(line);
@@ -192,6 +230,7 @@ async fn converse(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<
                     from: from.clone(),
                     to: to.clone(),
                     content,
+                    protected,
                 });
                 if manners == Manners::TakeAndClose {
                     return Ok(());
@@ -205,8 +244,12 @@ async fn converse(stream: TcpStream, shared: &Mutex<Shared>) -> std::io::Result<
     }
 }
 
-async fn say(stream: &mut BufReader<TcpStream>, line: &str) -> std::io::Result<()> {
-    stream.get_mut().write_all(format!("{line}\r\n").as_bytes()).await
+async fn say(stream: &mut Stream, line: &str) -> std::io::Result<()> {
+    stream
+        .get_mut()
+        .write_all(format!("{line}\r\n").as_bytes())
+        .await?;
+    stream.get_mut().flush().await
 }
 
 /// What is between `<` and `>`.
@@ -216,7 +259,7 @@ fn address(line: &str) -> String {
 }
 
 /// Everything up to the line with a dot alone.
-async fn content(stream: &mut BufReader<TcpStream>) -> std::io::Result<String> {
+async fn content(stream: &mut Stream) -> std::io::Result<String> {
     let mut content = String::new();
     loop {
         let mut line = String::new();

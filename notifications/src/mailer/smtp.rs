@@ -1,6 +1,6 @@
 //! A mail server, by SMTP.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context, bail};
 use lettre::{
@@ -8,7 +8,7 @@ use lettre::{
     transport::smtp::{
         Error, PoolConfig,
         authentication::Credentials,
-        client::{Tls, TlsParameters},
+        client::{Certificate, Tls, TlsParameters},
     },
 };
 
@@ -48,10 +48,10 @@ impl Smtp {
             .trim_start_matches('[')
             .trim_end_matches(']')
             .to_owned();
-        let parameters = || {
-            TlsParameters::new(host.clone())
-                .with_context(|| format!("no TLS connection to {host} can be prepared"))
-        };
+        if security == Security::None && config.smtp_ca.is_some() {
+            bail!("--smtp-ca needs TLS: say smtps://, or --smtp-security starttls, or leave it out");
+        }
+        let parameters = || parameters(&host, config.smtp_ca.as_deref());
         let (tls, usual_port) = match security {
             Security::Tls => (Tls::Wrapper(parameters()?), 465),
             Security::Starttls => (Tls::Required(parameters()?), 587),
@@ -90,6 +90,19 @@ impl Smtp {
             Err(_) => Tried::Later(format!("the mail server takes longer than {:?}", self.limit)),
         }
     }
+}
+
+fn parameters(host: &str, authority: Option<&Path>) -> anyhow::Result<TlsParameters> {
+    let mut builder = TlsParameters::builder(host.to_owned());
+    if let Some(path) = authority {
+        let unfit = || format!("--smtp-ca {} is no PEM file with a certificate", path.display());
+        let pem =
+            std::fs::read(path).with_context(|| format!("--smtp-ca {} cannot be read", path.display()))?;
+        builder = builder.add_root_certificate(Certificate::from_pem(&pem).with_context(unfit)?);
+    }
+    builder
+        .build()
+        .with_context(|| format!("no TLS connection to {host} can be prepared"))
 }
 
 fn security(address: &SmtpAddress, asked: Option<Security>) -> Security {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use clap::Parser;
 use notifications::{Config, mailer::Mailer, sender::Sender, store};
+use parts::Certificates;
 use serde_json::json;
-use testkit::{eventually, smtp::Manners};
+use testkit::{MailServer, eventually, smtp::Manners};
 use tokio_util::sync::CancellationToken;
 
 use crate::world::{ADDRESS, CUSTOMER, World, send};
@@ -168,6 +169,32 @@ async fn a_server_without_tls_gets_nothing_when_tls_is_asked_for() {
     assert_eq!(world.row().await.state, "pending");
     let commands = world.mail.commands();
     assert!(!commands.contains(&"MAIL".to_owned()), "{commands:?}");
+}
+
+#[tokio::test]
+async fn a_mail_goes_over_tls_before_anything_is_said_when_starttls_is_asked_for() {
+    let certificates = Certificates::generate().unwrap();
+    let server = &certificates.server;
+    let mail = MailServer::start_with_tls(&server.key, &server.certificate).await;
+    let world = World::with_mail(mail).await;
+    world.hear(&[world.purchase("COMPLETED").await]).await;
+    let flags = ["--smtp-security=starttls", "--smtp-timeout-ms=10000"];
+    // By an authority that nobody knows: not even the sender's address is told.
+    send(&world.sender_with(5, &flags)).await;
+    assert_eq!(world.row().await.state, "pending");
+    assert_eq!(world.mail.commands(), ["EHLO", "STARTTLS"]);
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &certificates.authority).unwrap();
+    let authority = format!("--smtp-ca={}", file.path().display());
+    world.later().await;
+    send(&world.sender_with(5, &[flags[0], flags[1], &authority])).await;
+    assert_eq!(world.row().await.state, "sent");
+    let taken = world.mail.taken();
+    assert_eq!(taken.len(), 1);
+    assert!(taken[0].protected, "{taken:?}");
+    let commands = &world.mail.commands()[2..];
+    assert_eq!(commands[..4], ["EHLO", "STARTTLS", "EHLO", "MAIL"]);
 }
 
 #[tokio::test]

@@ -59,6 +59,14 @@ impl World {
         world
     }
 
+    /// The same with a mail server of the test's own making.
+    pub async fn with_mail(mail: MailServer) -> Self {
+        Self {
+            mail,
+            ..Self::new().await
+        }
+    }
+
     /// A service whose edge does not answer.
     pub async fn without_contacts() -> Self {
         Self {
