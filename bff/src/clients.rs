@@ -84,7 +84,7 @@ impl Clients {
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(addresses: Addresses, identity: Identity) -> anyhow::Result<Self> {
+    pub fn new(addresses: Addresses, identity: &Identity) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(LIMIT)
             .timeout(LIMIT)

@@ -81,7 +81,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         consolidator: config.consolidator,
         notifications: config.notifications,
     };
-    let clients = Clients::new(addresses, identity)?;
+    let clients = Clients::new(addresses, &identity)?;
     let keys = Keys::new(&config.issuer)?;
     let authenticator = Authenticator::new(
         keys.clone(),

@@ -60,7 +60,10 @@ pub async fn run(
     let serving = async {
         match metrics {
             Some(listener) => host::http::serve_metrics(listener, is_ready.clone(), shutdown).await,
-            None => Ok(shutdown.cancelled_owned().await),
+            None => {
+                shutdown.cancelled_owned().await;
+                Ok(())
+            }
         }
     };
     // Serving ends with the shutdown, and finishes the request under way.

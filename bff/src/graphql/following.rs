@@ -78,7 +78,7 @@ pub(super) enum Source {
     /// The viewer's own.
     Own(Listener<CustomerId, Purchase>),
     /// Everybody's, as far as they are wanted.
-    Wanted(Listener<All, Purchase>, Wanted),
+    Wanted(Listener<All, Purchase>, Box<Wanted>),
 }
 
 impl Source {

@@ -79,7 +79,7 @@ impl Subscription {
     ) -> Result<impl Stream<Item = PurchaseObject> + use<>, Failure> {
         let wanted = filter.unwrap_or_default().read()?;
         let listener = ctx.data_unchecked::<Arc<App>>().hub.listen_to_purchases();
-        many(ctx, Source::Wanted(listener, wanted)).await
+        many(ctx, Source::Wanted(listener, Box::new(wanted))).await
     }
 
     /// Products as they are, then every newer version; ends when none of them can be seen any more. Between 1 and 100.

@@ -7,8 +7,8 @@
     reason = "tests look into the tables with statements of their own"
 )]
 
-mod audits;
 mod acting;
+mod audits;
 mod auth;
 mod breaking;
 mod browser;

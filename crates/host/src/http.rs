@@ -226,7 +226,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_request_that_is_not_answered_in_time_is_given_up() {
-        let never = Router::new().route("/", get(|| std::future::pending::<()>()));
+        let never = Router::new().route("/", get(std::future::pending::<()>));
         let before = tokio::time::Instant::now();
         assert_eq!(
             get_root(&limited_as_usual(never)).await,

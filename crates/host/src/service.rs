@@ -229,7 +229,9 @@ impl Host {
     /// # Errors
     /// A taken port.
     pub async fn serve_internally(&mut self, address: SocketAddr, routes: Router) -> anyhow::Result<()> {
-        let routes = self.guard.before(http::limited_as_usual(routes.merge(self.operator_routes())));
+        let routes = self
+            .guard
+            .before(http::limited_as_usual(routes.merge(self.operator_routes())));
         let listener = http::bind(address).await?;
         self.internal_address = Some(listener.local_addr()?);
         let shutdown = self.shutdown.clone();

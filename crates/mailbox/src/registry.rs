@@ -410,9 +410,9 @@ mod tests {
 
     #[test]
     fn credentials_in_the_address_are_never_shown() {
-        let registry = registry("http://user:secret@registry:8081/apis/ccompat/v7/");
+        let open = registry("http://user:secret@registry:8081/apis/ccompat/v7/");
         assert_eq!(
-            registry.map(|r| r.url).ok().as_deref(),
+            open.map(|r| r.url).ok().as_deref(),
             Some("http://registry:8081/apis/ccompat/v7")
         );
         let error = registry("ftp://user:secret@registry").err();

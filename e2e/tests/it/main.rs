@@ -5,8 +5,8 @@
 mod contention;
 mod edge;
 mod expiry;
-mod inventory;
 mod identity;
+mod inventory;
 mod notifications;
 mod outages;
 mod outcomes;

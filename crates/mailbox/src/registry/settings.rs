@@ -66,7 +66,6 @@ impl RegistrySettings {
     }
 
     /// The request with who we are.
-    #[must_use]
     pub fn logged_in(&self, request: RequestBuilder) -> RequestBuilder {
         match &self.login {
             Some(login) => request.basic_auth(&login.user, Some(login.password.reveal())),

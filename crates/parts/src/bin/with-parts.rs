@@ -76,7 +76,7 @@ async fn run(
     let result = async {
         // Cancel-safe: dropping a start kills what it started; waiting for a signal keeps its state in the system.
         tokio::select! {
-            started = running.start(names, record, &mut child) => started?,
+            started = Box::pin(running.start(names, record, &mut child)) => started?,
             _ = interrupt.recv() => bail!("interrupted"),
             _ = terminate.recv() => bail!("terminated"),
         }
