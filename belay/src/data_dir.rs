@@ -99,6 +99,9 @@ pub struct SystemInfo {
     pub mail: String,
     /// Addresses of the services' own HTTP, by service.
     pub services: BTreeMap<String, String>,
+    /// The private key with which `belay parked` and `belay saga` ask them. A new one with every start.
+    #[serde(default)]
+    pub identity_key: String,
 }
 
 #[derive(Serialize, Deserialize)]

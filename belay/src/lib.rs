@@ -9,6 +9,7 @@
 //! | `data_dir.rs` | what is kept, and how the other commands find the system |
 //! | `topics.rs` | `belay topics`: makes and checks Kafka's topics, prints the rights that services need |
 //! | `token.rs` | `belay token` |
+//! | `identity.rs` | `belay identity`: keys between the services |
 //! | `audit.rs` | `belay audit`: the invariants, as SQL |
 //! | `operate.rs` | `belay parked` and `belay saga`: what operators do |
 //! | `load.rs` | `belay load`: customers by the thousand, and an audit after |
@@ -19,6 +20,7 @@ pub mod audit;
 pub mod cdc;
 pub mod data_dir;
 pub mod doctor;
+pub mod identity;
 pub mod load;
 pub mod operate;
 mod output;

@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use belay::{audit, doctor, load, operate, provision, token, topics, up};
+use belay::{audit, doctor, identity, load, operate, provision, token, topics, up};
 use clap::Parser;
 
 /// A purchase backend that never loses an order and never sells the last unit twice.
@@ -20,6 +20,7 @@ enum Command {
     Topics(Box<topics::Args>),
     Provision(provision::command::Args),
     Token(token::Args),
+    Identity(identity::Args),
     Audit(audit::Args),
     Parked(operate::parked::Args),
     Saga(operate::saga::Args),
@@ -37,6 +38,7 @@ async fn main() -> ExitCode {
         Command::Topics(_)
         | Command::Provision(_)
         | Command::Token(_)
+        | Command::Identity(_)
         | Command::Audit(_)
         | Command::Parked(_)
         | Command::Saga(_)
@@ -66,6 +68,7 @@ async fn main() -> ExitCode {
         Command::Topics(args) => topics::run(*args).await,
         Command::Provision(args) => provision::command::run(args).await,
         Command::Token(args) => token::run(args).await,
+        Command::Identity(args) => identity::run(&args),
         Command::Audit(args) => audit::run(args).await,
         Command::Parked(args) => operate::parked::run(args).await,
         Command::Saga(args) => operate::saga::run(args).await,

@@ -6,7 +6,8 @@ pub mod saga;
 use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
-use contracts::http::Refused;
+use contracts::{calls::COMMAND_LINE, http::Refused};
+use host::identity::{Acting, Identity, PrivateKey, acting};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -30,6 +31,10 @@ pub struct Place {
     /// A service's own HTTP, instead of the running system's; may be repeated. For the edge its internal address.
     #[arg(long = "service-url", value_name = "SERVICE=URL", value_parser = parse_service, global = true)]
     pub service_urls: Vec<(String, String)>,
+    /// The key of the command line, for services that are given with --service-url: `belay identity` makes it. Better in the
+    /// environment: the command line can be read by others.
+    #[arg(long, env = "BELAY_IDENTITY_KEY", hide_env_values = true, global = true)]
+    pub identity_key: Option<PrivateKey>,
     /// Prints the result as JSON, alone on standard output.
     #[arg(long, global = true)]
     pub json: bool,
@@ -59,22 +64,35 @@ impl Deed {
 #[derive(Debug)]
 struct Services {
     addresses: Vec<(String, String)>,
+    identity: Identity,
     http: reqwest::Client,
 }
 
 impl Services {
     fn open(place: &Place) -> anyhow::Result<Self> {
-        let addresses = if place.service_urls.is_empty() {
-            addresses(DataDir::open(&place.data)?.system()?)
+        let (addresses, key) = if place.service_urls.is_empty() {
+            let system = DataDir::open(&place.data)?.system()?;
+            let key = system
+                .identity_key
+                .parse()
+                .context("the running system says no key: start it anew")?;
+            (addresses(system), key)
         } else {
-            place.service_urls.clone()
+            let key = place.identity_key.clone().context(
+                "the services want to know who asks: set BELAY_IDENTITY_KEY to the key that they know the command line by",
+            )?;
+            (place.service_urls.clone(), key)
         };
         let http = reqwest::Client::builder()
             .timeout(LIMIT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        Ok(Self { addresses, http })
+        Ok(Self {
+            addresses,
+            identity: Identity::new(COMMAND_LINE, &key),
+            http,
+        })
     }
 
     fn names(&self) -> impl Iterator<Item = &str> {
@@ -101,7 +119,7 @@ impl Services {
     ) -> anyhow::Result<Option<T>> {
         let mut url = reqwest::Url::parse(&self.url(service, path)?)?;
         url.query_pairs_mut().extend_pairs(query);
-        let (status, body) = ask(service, self.http.get(url)).await?;
+        let (status, body) = self.ask(service, self.http.get(url)).await?;
         match status {
             StatusCode::OK => Ok(Some(understand(service, &body)?)),
             StatusCode::NOT_FOUND => Ok(None),
@@ -109,14 +127,20 @@ impl Services {
         }
     }
 
-    /// A write; a refusal is an error with its words.
+    /// A write in the name of `actor`; a refusal is an error with its words.
     async fn write<T: DeserializeOwned>(
         &self,
         service: &str,
         path: &str,
+        actor: &str,
         body: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let (status, body) = ask(service, self.http.post(self.url(service, path)?).json(body)).await?;
+        let acting = Acting {
+            subject: actor.to_owned(),
+            role: "operator".to_owned(),
+        };
+        let request = self.http.post(self.url(service, path)?).json(body);
+        let (status, body) = acting::scope(Some(acting), self.ask(service, request)).await?;
         match status {
             StatusCode::OK => understand(service, &body),
             StatusCode::UNPROCESSABLE_ENTITY => {
@@ -129,6 +153,15 @@ impl Services {
             }
             other => bail!("{service} answers {other}: {}", body.trim()),
         }
+    }
+
+    async fn ask(&self, service: &str, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {
+        let away = || format!("{service} does not answer");
+        let mut request = request.build()?;
+        self.identity.sign(service, request.headers_mut())?;
+        let response = self.http.execute(request).await.with_context(away)?;
+        let status = response.status();
+        Ok((status, response.text().await.with_context(away)?))
     }
 }
 
@@ -146,13 +179,6 @@ fn addresses(system: SystemInfo) -> Vec<(String, String)> {
         .map(internal)
         .filter(|(_, address): &(String, String)| !address.is_empty())
         .collect()
-}
-
-async fn ask(service: &str, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {
-    let away = || format!("{service} does not answer");
-    let response = request.send().await.with_context(away)?;
-    let status = response.status();
-    Ok((status, response.text().await.with_context(away)?))
 }
 
 fn understand<T: DeserializeOwned>(service: &str, body: &str) -> anyhow::Result<T> {

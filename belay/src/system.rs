@@ -6,14 +6,20 @@ use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, 
 
 use anyhow::Context;
 use clap::Parser;
-use contracts::topics;
+use contracts::{calls, topics};
 use embedded::{
     broker::Broker,
     issuer::Issuer,
     postgres::{Postgres, PostgresOptions},
     registry::Registry,
 };
-use host::{Running, ServiceConfig, config::OutboxArg, kafka::KafkaArgs, service::Reads};
+use host::{
+    Running, ServiceConfig,
+    config::OutboxArg,
+    identity::{Known, PrivateKey},
+    kafka::KafkaArgs,
+    service::Reads,
+};
 use saga::RetryPolicy;
 use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
@@ -93,6 +99,8 @@ pub struct System {
     services: BTreeMap<&'static str, Running>,
     info: SystemInfo,
     connectors: BTreeMap<String, Connector>,
+    /// Of everyone who asks a service over HTTP. In memory alone, new with every start.
+    keys: BTreeMap<&'static str, PrivateKey>,
     shutdown: CancellationToken,
 }
 
@@ -113,19 +121,24 @@ impl System {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let shutdown = CancellationToken::new();
         let mut parts = Parts::default();
-        let (info, connectors) = match Box::pin(start_parts(&options, &mut parts, &shutdown)).await {
+        let keys: BTreeMap<_, _> = calls::callers()
+            .map(|caller| (caller, PrivateKey::fresh()))
+            .collect();
+        let (mut info, connectors) = match Box::pin(start_parts(&options, &mut parts, &shutdown)).await {
             Ok(started) => started,
             Err(error) => {
                 parts.stop().await;
                 return Err(error);
             }
         };
+        info.identity_key = keys[calls::COMMAND_LINE].reveal();
         let mut system = Self {
             options,
             parts,
             services: BTreeMap::new(),
             info,
             connectors,
+            keys,
             shutdown,
         };
         match Box::pin(system.start_services()).await {
@@ -348,6 +361,16 @@ impl System {
             format!("--outbox={}", self.options.outbox.name()),
             format!("--http={listen}"),
         ];
+        flags.extend(self.keys.iter().map(|(caller, key)| {
+            let known = Known {
+                caller: (*caller).to_owned(),
+                key: key.public(),
+            };
+            format!("--caller={known}")
+        }));
+        if let Some(key) = self.keys.get(name) {
+            flags.push(format!("--identity-key={}", key.reveal()));
+        }
         if self.parts.broker.is_some() {
             // The mock broker answers a fetch at the end of its wait only, and lets a group wait for its session timeout
             // when a member comes back.
@@ -490,6 +513,7 @@ async fn start_parts(
             .clone()
             .unwrap_or_else(|| options.mail_dir.display().to_string()),
         services: BTreeMap::new(),
+        identity_key: String::new(),
     };
     Ok((info, connectors))
 }

@@ -22,6 +22,7 @@ use contracts::{
     purchase_manager::PurchaseUpdated,
     report::ServiceReport,
 };
+use host::identity::Identity;
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::Instrument;
@@ -50,6 +51,8 @@ pub(crate) enum ServiceError {
 struct Service {
     name: &'static str,
     base: Url,
+    /// Who we are to it.
+    identity: Identity,
 }
 
 /// How to reach the services. Cheap to clone.
@@ -77,11 +80,11 @@ pub(crate) struct Addresses {
 }
 
 impl Clients {
-    /// Clients for these addresses.
+    /// Clients for these addresses, who ask in the name of `identity`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(addresses: Addresses) -> anyhow::Result<Self> {
+    pub fn new(addresses: Addresses, identity: Identity) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(LIMIT)
             .timeout(LIMIT)
@@ -89,7 +92,11 @@ impl Clients {
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .build()?;
-        let service = |name, base| Service { name, base };
+        let service = |name, base| Service {
+            name,
+            base,
+            identity: identity.clone(),
+        };
         let parking = [
             ("purchase-manager", Some(addresses.purchase_manager.clone())),
             ("product-admin", Some(addresses.product_admin.clone())),
@@ -442,6 +449,9 @@ impl Service {
             url.port_or_known_default(),
         );
         spans::inject(&span, request.headers_mut());
+        self.identity
+            .sign(self.name, request.headers_mut())
+            .map_err(|error| self.broken(&error))?;
         let answer = self
             .answer(client.execute(request))
             .instrument(span.clone())

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use contracts::money::Currency;
-use host::ServiceConfig;
+use host::{ServiceConfig, identity::IdentityArgs};
 use reqwest::Url;
 
 use crate::auth::Viewer;
@@ -15,6 +15,9 @@ pub struct Config {
     /// What every service has.
     #[command(flatten)]
     pub service: ServiceConfig,
+    /// Who the edge is to the services that it asks.
+    #[command(flatten)]
+    pub identity: IdentityArgs,
     /// The token issuer, as it names itself: https://host/path. Its keys are found by OpenID discovery.
     #[arg(long, env = "BELAY_ISSUER", value_parser = parse_issuer)]
     pub issuer: String,

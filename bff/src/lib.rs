@@ -42,7 +42,7 @@ mod transport;
 use std::sync::Arc;
 
 use contracts::topics::{PRODUCT_EVENTS, PURCHASE_EVENTS};
-use host::{Host, Running};
+use host::{Host, Running, identity::Identity};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use app::App;
@@ -72,14 +72,16 @@ pub fn sdl() -> String {
 /// A taken port, a database that refuses, tables from a newer version, a schema that the registry refuses.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown.clone()).await?;
-    let clients = Clients::new(Addresses {
+    let identity = Identity::new(SERVICE, &config.identity.identity_key);
+    let addresses = Addresses {
         purchase_manager: config.purchase_manager,
         product_admin: config.product_admin,
         orders: config.orders,
         payments: config.payments,
         consolidator: config.consolidator,
         notifications: config.notifications,
-    })?;
+    };
+    let clients = Clients::new(addresses, identity)?;
     let keys = Keys::new(&config.issuer)?;
     let authenticator = Authenticator::new(
         keys.clone(),

@@ -8,6 +8,7 @@ use contracts::{
     ids::{CustomerId, PurchaseId},
     purchase_manager::PurchaseUpdated,
 };
+use host::identity::Identity;
 use reqwest::{RequestBuilder, Url};
 use serde::de::DeserializeOwned;
 
@@ -18,16 +19,18 @@ const LIMIT: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 pub struct Clients {
     http: reqwest::Client,
+    /// Who we are to them.
+    identity: Identity,
     purchase_manager: Url,
     contacts: Url,
 }
 
 impl Clients {
-    /// Clients for these addresses.
+    /// Clients for these addresses, who ask in the name of `identity`.
     ///
     /// # Errors
     /// When the HTTP client cannot be made.
-    pub fn new(purchase_manager: Url, contacts: Url) -> anyhow::Result<Self> {
+    pub fn new(purchase_manager: Url, contacts: Url, identity: Identity) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder()
             .connect_timeout(LIMIT)
             .timeout(LIMIT)
@@ -37,6 +40,7 @@ impl Clients {
             .build()?;
         Ok(Self {
             http,
+            identity,
             purchase_manager,
             contacts,
         })
@@ -61,7 +65,7 @@ impl Clients {
                 query.append_pair("after", &after.to_string());
             }
         }
-        let page: Purchases = ask("purchase-manager", self.http.get(url)).await?;
+        let page: Purchases = self.ask("purchase-manager", self.http.get(url)).await?;
         Ok(page.purchases)
     }
 
@@ -75,11 +79,34 @@ impl Clients {
         }
         let url = at(&self.contacts, &["contacts"])?;
         let request = self.http.post(url).json(&ContactsWanted { customers });
-        let found: Contacts = ask("the edge", request).await?;
+        let found: Contacts = self.ask("bff", request).await?;
         let contacts = found.contacts.into_iter();
         Ok(contacts
             .map(|contact| (contact.customer_id.clone(), contact))
             .collect())
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        who: &'static str,
+        request: RequestBuilder,
+    ) -> anyhow::Result<T> {
+        let mut request = request.build().map_err(reqwest::Error::without_url)?;
+        self.identity.sign(who, request.headers_mut())?;
+        let response = self
+            .http
+            .execute(request)
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("{who} does not answer"))?;
+        let status = response.status();
+        // The body of a refusal is not told: it may repeat what was asked, and what was asked names people.
+        ensure!(status.is_success(), "{who} answers {status}");
+        response
+            .json()
+            .await
+            .map_err(reqwest::Error::without_url)
+            .with_context(|| format!("{who} does not answer as agreed"))
     }
 }
 
@@ -90,20 +117,4 @@ fn at(base: &Url, path: &[&str]) -> anyhow::Result<Url> {
         .pop_if_empty()
         .extend(path);
     Ok(url)
-}
-
-async fn ask<T: DeserializeOwned>(who: &'static str, request: RequestBuilder) -> anyhow::Result<T> {
-    let response = request
-        .send()
-        .await
-        .map_err(reqwest::Error::without_url)
-        .with_context(|| format!("{who} does not answer"))?;
-    let status = response.status();
-    // The body of a refusal is not told: it may repeat what was asked, and what was asked names people.
-    ensure!(status.is_success(), "{who} answers {status}");
-    response
-        .json()
-        .await
-        .map_err(reqwest::Error::without_url)
-        .with_context(|| format!("{who} does not answer as agreed"))
 }

@@ -16,6 +16,9 @@ pub struct Config {
     /// What every service is told.
     #[command(flatten)]
     pub service: host::ServiceConfig,
+    /// Who this service is to those that it asks.
+    #[command(flatten)]
+    pub identity: host::identity::IdentityArgs,
     /// Address of purchase-manager: http://host:port
     #[arg(long, env = "BELAY_PURCHASE_MANAGER", value_parser = parse_http)]
     pub purchase_manager: Url,
@@ -177,6 +180,8 @@ mod tests {
             "--database-url=postgres://x",
             "--kafka=x:1",
             "--registry=http://x:1",
+            "--caller=bff=A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW",
+            "--identity-key=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA",
             "--purchase-manager=http://x:1",
             "--contacts=http://x:2",
         ];

@@ -46,7 +46,7 @@ pub mod store;
 use std::sync::Arc;
 
 use contracts::topics;
-use host::{Host, Running};
+use host::{Host, Running, identity::Identity};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -74,7 +74,8 @@ pub fn check(config: &Config) -> anyhow::Result<()> {
 /// [`Host::start`] cannot wait out: a taken port, a database that refuses, tables from a newer version.
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Running> {
     let mailer = mailer::Mailer::new(&config)?;
-    let clients = clients::Clients::new(config.purchase_manager.clone(), config.contacts.clone())?;
+    let identity = Identity::new(SERVICE, &config.identity.identity_key);
+    let clients = clients::Clients::new(config.purchase_manager.clone(), config.contacts.clone(), identity)?;
     let mut host = Host::start(SERVICE, &config.service, &MIGRATOR, shutdown).await?;
     let wake = Arc::new(Notify::new());
     let handler = handlers::Events::new(config.stale_after(), wake.clone());

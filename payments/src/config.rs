@@ -31,7 +31,7 @@ mod tests {
 
     use super::*;
 
-    const NEEDED: [&str; 8] = [
+    const NEEDED: [&str; 10] = [
         "payments",
         "--database-url",
         "postgres://x",
@@ -39,6 +39,8 @@ mod tests {
         "x:1",
         "--registry",
         "http://x:1",
+        "--caller",
+        "bff=A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW",
         "--provider=simulated",
     ];
 

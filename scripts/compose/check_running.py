@@ -166,7 +166,7 @@ def main():
     postgres = os.environ["BELAY_TEST_POSTGRES"]
     with scratch() as directory:
         directory = pathlib.Path(directory)
-        env_file = environment_file(directory)
+        env_file = environment_file(directory, PROGRAMS)
         _, services = resolved(DOCKER_COMPOSE, env_file, ["all"])
         # The embedded PostgreSQL runs as somebody else when we are root, and has to get to its data.
         directory.chmod(0o755)

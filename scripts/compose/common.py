@@ -24,14 +24,16 @@ def expect(condition, message):
         fail(message)
 
 
-def environment_file(directory):
-    """Makes .env by the very line that .env.example tells people to run."""
+def environment_file(directory, programs):
+    """Makes .env by the very line that .env.example tells people to run, and the keys by the program that it names."""
     example = ROOT / ".env.example"
     line = re.search(r"^#\s+(\(umask 077;.*\))$", example.read_text(), re.MULTILINE)
     expect(line, ".env.example does not say how to make .env")
     (directory / ".env.example").write_text(example.read_text())
     subprocess.run(["bash", "-euo", "pipefail", "-c", line.group(1)], cwd=directory, check=True)
     path = directory / ".env"
+    keys = subprocess.run([programs / "belay", "identity"], check=True, capture_output=True, text=True)
+    path.write_text(path.read_text() + keys.stdout)
     expect(path.stat().st_mode & 0o077 == 0, ".env can be read by others")
     return path
 

@@ -16,6 +16,10 @@ def container(documents, name):
     return deployment(documents, name)["spec"]["template"]["spec"]["containers"][0]
 
 
+def variable(documents, name, wanted):
+    return next(entry for entry in container(documents, name)["env"] if entry["name"] == wanted)
+
+
 def check(found, check_native, check_custom, binaries, groups, metrics):
     base, gke = found["base"], found["gke"]
 
@@ -45,7 +49,7 @@ def check(found, check_native, check_custom, binaries, groups, metrics):
         "a Secret from nowhere": (
             base,
             wired,
-            lambda d: container(d, "orders")["env"][1]["valueFrom"]["secretKeyRef"].update(name="database-order"),
+            lambda d: variable(d, "orders", "PGPASSWORD")["valueFrom"]["secretKeyRef"].update(name="database-order"),
         ),
         "an account that is not there": (
             base,

@@ -231,7 +231,7 @@ async fn settle(services: &Services, path: &str, settle: &Settle, json: bool) ->
     };
     let mut settled: Vec<Settled> = Vec::new();
     for service in chosen(services, settle.service.as_deref()) {
-        let answer: SettledParked = services.write(service, path, &request).await?;
+        let answer: SettledParked = services.write(service, path, &request.actor, &request).await?;
         let known = answer
             .settled
             .into_iter()

@@ -240,7 +240,7 @@ async fn act(
         outcome,
     };
     let path = format!("/purchases/{}/{action}", act.id);
-    let acted: SagaActed = services.write(SERVICE, &path, &request).await?;
+    let acted: SagaActed = services.write(SERVICE, &path, &act.deed.actor, &request).await?;
     if json {
         output::result(&serde_json::to_string_pretty(&acted)?)?;
     } else {

@@ -10,6 +10,7 @@ mod audit;
 mod commands;
 mod databases;
 mod doctor;
+mod identity;
 mod operators;
 mod process;
 mod token;

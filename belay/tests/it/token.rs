@@ -35,6 +35,7 @@ fn announce(dir: &DataDir, issuer: &str) -> Hold {
         contacts: String::new(),
         mail: String::new(),
         services: BTreeMap::new(),
+        identity_key: String::new(),
     })
     .unwrap();
     hold

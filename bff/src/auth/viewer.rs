@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use contracts::ids::CustomerId;
+use host::identity::Acting;
 
 /// What stays open for somebody whose token lives longer is closed after this anyway.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
@@ -73,6 +74,14 @@ pub(crate) enum Viewer {
 }
 
 impl Viewer {
+    /// For whom the services are asked.
+    pub fn acting(&self) -> Option<Acting> {
+        self.identity().map(|identity| Acting {
+            subject: identity.subject.0.clone(),
+            role: identity.role.name().to_owned(),
+        })
+    }
+
     /// What the viewer may do at most.
     pub fn role(&self) -> Role {
         match self {

@@ -11,6 +11,7 @@ use contracts::{
     ids::{CustomerId, OrderId, ProductId, PurchaseId},
     operator::{OperatorView, PurchaseSearch, SagaMessage},
 };
+use host::identity::acting;
 use uuid::Uuid;
 
 use super::{
@@ -344,5 +345,7 @@ impl Reader {
 }
 
 fn batched<L>(loader: L) -> Batched<L> {
-    DataLoader::with_cache(loader, tokio::spawn, HashMapCache::default())
+    // The loader's own task asks for the same person.
+    let spawn = |load| tokio::spawn(acting::scope(acting::current(), load));
+    DataLoader::with_cache(loader, spawn, HashMapCache::default())
 }

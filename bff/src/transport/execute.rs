@@ -8,6 +8,7 @@ use async_graphql::{
 };
 use contracts::trace::TraceContext;
 use futures::{StreamExt, stream, stream::BoxStream};
+use host::identity::acting;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use tracing::Instrument;
@@ -152,7 +153,8 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepar
     // What the operation causes continues at its span; while tracing is off, where the caller's own trace is.
     let trace = spans::context_of(&span).unwrap_or(caller.trace);
     let request = with_data(prepared.request, caller, trace, reader);
-    let executed = transport.edge.execute(request).instrument(span.clone());
+    let executed = acting::scope(caller.viewer.acting(), transport.edge.execute(request));
+    let executed = executed.instrument(span.clone());
     let response = match tokio::time::timeout(LIMIT, executed).await {
         Ok(response) => response,
         Err(_) => Response::from_errors(vec![error_with(
@@ -176,7 +178,7 @@ pub(crate) fn responses(
         OperationType::Subscription => {
             let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
             let request = with_data(prepared.request, &caller, caller.trace, reader);
-            let responses = transport.edge.execute_stream(request);
+            let responses = acting::stream(caller.viewer.acting(), transport.edge.execute_stream(request));
             responses
                 .map(move |response| finished(response, &caller, &prepared.order))
                 .boxed()

@@ -13,13 +13,14 @@ async fn told(edge: &Edge) -> Contacts {
     let wanted = ContactsWanted {
         customers: vec![CustomerId("anna".to_owned()), CustomerId("nobody".to_owned())],
     };
-    let answer = edge
+    let request = edge
         .http
         .post(format!("{}/contacts", edge.internal_url()))
-        .json(&wanted)
-        .send()
-        .await
-        .unwrap();
+        .json(&wanted);
+    let mut request = request.build().unwrap();
+    let notifications = &edge.around.notifications;
+    notifications.sign(bff::SERVICE, request.headers_mut()).unwrap();
+    let answer = edge.http.execute(request).await.unwrap();
     assert_eq!(answer.status(), 200);
     answer.json().await.unwrap()
 }
@@ -57,5 +58,13 @@ async fn the_public_is_not_told_how_to_reach_anybody() {
         .await
         .unwrap();
     assert_eq!(answer.status(), 404);
+    let unknown = edge
+        .http
+        .post(format!("{}/contacts", edge.internal_url()))
+        .json(&json!({ "customers": ["anna"] }))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(unknown.status(), 401, "not even at the internal address");
     edge.stop().await;
 }

@@ -12,7 +12,10 @@ use contracts::{
     product_admin::ProductChanged,
     purchase_manager::{PurchaseLine, PurchaseUpdated},
 };
-use host::Running;
+use host::{
+    Running,
+    identity::{Identity, PrivateKey},
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use testkit::{Database, Kafka, eventually};
@@ -37,6 +40,9 @@ pub struct Around {
     pub product_admin: MockServer,
     pub orders: MockServer,
     pub payments: MockServer,
+    /// Who asks the edge's internal address in tests.
+    pub notifications: Identity,
+    notifications_key: PrivateKey,
     /// Further flags of the edge.
     pub flags: Vec<&'static str>,
 }
@@ -50,7 +56,10 @@ pub struct Edge {
 
 impl Around {
     pub async fn new() -> Self {
+        let notifications_key = PrivateKey::fresh();
         Self {
+            notifications: Identity::new("notifications", &notifications_key),
+            notifications_key,
             database: Database::create(SERVICE, &MIGRATOR).await,
             kafka: testkit::kafka(),
             issuer: Issuer::start().await,
@@ -82,6 +91,8 @@ impl Around {
             format!("--kafka-fetch-wait-ms={}", kafka.fetch_wait_ms),
             format!("--registry={}", testkit::registry_url().await),
             "--http=127.0.0.1:0".to_owned(),
+            format!("--caller=notifications={}", self.notifications_key.public()),
+            format!("--identity-key={}", PrivateKey::fresh().reveal()),
             format!("--issuer={}", self.issuer.url()),
             format!("--purchase-manager={}", self.purchase_manager.uri()),
             format!("--product-admin={}", self.product_admin.uri()),

@@ -7,6 +7,7 @@
     reason = "tests look into the tables with statements of their own"
 )]
 
+mod acting;
 mod audits;
 mod auth;
 mod breaking;

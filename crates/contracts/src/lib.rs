@@ -13,10 +13,12 @@
 //! | [`traffic`] | which service produces and consumes what |
 //! | [`envelope`] | the headers that every message carries |
 //! | [`http`] | what the services answer each other over HTTP |
+//! | [`calls`] | who may ask whom over HTTP |
 //! | [`operator`] | what operators do with a purchase |
 //! | [`parked`] | what every service answers about its parked messages |
 //! | [`trace`] | W3C trace context |
 
+pub mod calls;
 pub mod consolidator;
 pub mod envelope;
 pub mod http;

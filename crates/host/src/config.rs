@@ -8,7 +8,10 @@ use mailbox::{
     retention::{self, Retention},
 };
 
-use crate::kafka::{KafkaArgs, Refusal};
+use crate::{
+    identity::Known,
+    kafka::{KafkaArgs, Refusal},
+};
 
 /// Settings that every service has. Each is a flag and an environment variable.
 #[derive(Debug, Clone, clap::Args)]
@@ -44,6 +47,15 @@ pub struct ServiceConfig {
     /// How long what was handled is remembered.
     #[command(flatten)]
     pub retention: RetentionArgs,
+    /// Who may ask this service over HTTP: CALLER=PUBLIC_KEY, separated by commas or repeated; `belay identity` makes them. Nobody
+    /// else is let in.
+    #[arg(
+        long = "caller",
+        env = "BELAY_CALLERS",
+        value_delimiter = ',',
+        required = true
+    )]
+    pub callers: Vec<Known>,
     /// Where this service listens for HTTP. Loopback by default; port 0 takes a free one.
     #[arg(long, env = "BELAY_HTTP", default_value = "127.0.0.1:8080")]
     pub http: SocketAddr,

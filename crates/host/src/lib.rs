@@ -10,6 +10,7 @@
 //! | [`kafka`] | how to reach the broker and to log in there |
 //! | [`database`] | the pool, the schema, the migrations |
 //! | [`http`] | the listener with `/healthz`, `/readyz`, `/metrics`, up before anything else |
+//! | [`identity`] | who asks a service, for whom, and whether they may |
 //! | `parked` | the routes of parked messages, which every service has |
 //! | [`service`] | [`Host`] and [`Running`] |
 //! | [`telemetry`] | logs, metrics, and the export of traces |
@@ -18,6 +19,7 @@
 pub mod config;
 pub mod database;
 pub mod http;
+pub mod identity;
 pub mod kafka;
 mod parked;
 pub mod program;

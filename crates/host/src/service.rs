@@ -15,7 +15,11 @@ use sqlx::{PgPool, migrate::Migrator, postgres::PgConnectOptions};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ServiceConfig, database, http, parked};
+use crate::{
+    ServiceConfig, database, http,
+    identity::{Callers, Guard},
+    parked,
+};
 
 /// How long a drain may take before what is left is cut off. Below the 5 s that `belay up` promises; nothing is lost by
 /// the cut, because every piece of work is a transaction.
@@ -37,6 +41,8 @@ pub struct Host {
     kafka: KafkaSettings,
     relay_options: PgConnectOptions,
     front: http::Front,
+    /// Before everything that is not for the public.
+    guard: Guard,
     address: SocketAddr,
     /// Where it answers other services alone.
     internal_address: Option<SocketAddr>,
@@ -118,6 +124,7 @@ impl Host {
             kafka,
             relay_options: database::options(&config.database_url, service)?,
             front,
+            guard: Guard::new(Callers::new(service, &config.callers)),
             address,
             internal_address: None,
             shutdown,
@@ -216,12 +223,13 @@ impl Host {
         self.intake.spawn(task(self.shutdown.clone()));
     }
 
-    /// Serves `routes`, and those of parked messages, at an address of their own, for other services and never for the public.
+    /// Serves `routes`, and those of parked messages, at an address of their own, to known callers and never to the public.
     ///
     /// # Errors
     /// A taken port.
     pub async fn serve_internally(&mut self, address: SocketAddr, routes: Router) -> anyhow::Result<()> {
         let routes = http::limited_as_usual(routes.merge(self.operator_routes()));
+        let routes = self.guard.before(routes);
         let listener = http::bind(address).await?;
         self.internal_address = Some(listener.local_addr()?);
         let shutdown = self.shutdown.clone();
@@ -240,14 +248,15 @@ impl Host {
             .merge(crate::report::routes(self.service, self.pool()))
     }
 
-    /// Opens the routes and those of parked messages, starts the relay, and lets the service work.
+    /// Opens the routes and those of parked messages to known callers, starts the relay, and lets the service work.
     #[must_use]
     pub fn run(self, routes: Router) -> Running {
-        let operators = self.operator_routes();
-        self.run_in_public(routes.merge(operators))
+        let guarded = self.guard.before(routes.merge(self.operator_routes()));
+        self.run_in_public(guarded)
     }
 
-    /// Like [`Host::run`], for a service that the public reaches: `routes` are all that it has at its address.
+    /// Like [`Host::run`], for a service that the public reaches: `routes` are all that it has at its address, and they have to
+    /// know by themselves who asks.
     #[must_use]
     pub fn run_in_public(self, routes: Router) -> Running {
         let Self {

@@ -1,8 +1,13 @@
 //! The services' processes: each can be killed, halted, and started again at the same address with the same group membership.
 
-use std::{fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::Stdio, time::Duration};
+use std::{
+    collections::BTreeMap, fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::Stdio,
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
+use contracts::calls;
+use host::identity::{Known, PrivateKey};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -68,6 +73,8 @@ impl Ghost {
 pub struct Fleet {
     instances: Vec<Instance>,
     logs: PathBuf,
+    /// Of everyone who asks a service.
+    keys: BTreeMap<&'static str, PrivateKey>,
     client: reqwest::Client,
     /// What every process is started with.
     environment: Vec<(String, String)>,
@@ -81,6 +88,9 @@ impl Fleet {
         let mut fleet = Self {
             instances: Vec::new(),
             logs,
+            keys: calls::callers()
+                .map(|caller| (caller, PrivateKey::fresh()))
+                .collect(),
             client: reqwest::Client::builder()
                 .timeout(Duration::from_secs(2))
                 .build()?,
@@ -294,6 +304,16 @@ impl Fleet {
             // A consumer's settings reach producers too, which would say so with every start.
             "--kafka-property=log_level=2".to_owned(),
         ];
+        flags.extend(self.keys.iter().map(|(caller, key)| {
+            let known = Known {
+                caller: (*caller).to_owned(),
+                key: key.public(),
+            };
+            format!("--caller={known}")
+        }));
+        if let Some(key) = self.keys.get(instance.service) {
+            flags.push(format!("--identity-key={}", key.reveal()));
+        }
         let url = |service: &str| format!("http://{}", self.address(service));
         match instance.service {
             "payments" => flags.push("--provider=simulated".to_owned()),

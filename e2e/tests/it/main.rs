@@ -4,6 +4,7 @@
 
 mod contention;
 mod edge;
+mod identity;
 mod inventory;
 mod notifications;
 mod outages;

@@ -374,6 +374,8 @@ async fn without_a_server_mails_are_files_that_only_their_owner_reads() {
         "--database-url=postgres://x",
         "--kafka=x:1",
         "--registry=http://x:1",
+        "--caller=bff=A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW",
+        "--identity-key=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA",
         "--purchase-manager=http://x:1",
         "--contacts=http://x:2",
         &format!("--mail-directory={}", path.display()),

@@ -9,6 +9,7 @@ use contracts::{
     purchase_manager::{PurchaseFailureView, PurchaseLine, PurchaseUpdated},
     topics::PURCHASE_EVENTS,
 };
+use host::identity::{Identity, PrivateKey};
 use mailbox::{Codec, Received};
 use notifications::{
     Config, MIGRATOR, SERVICE, clients::Clients, feed::Feed, handlers::Events, mailer::Mailer, sender::Sender,
@@ -86,7 +87,8 @@ impl World {
 
     pub fn clients(&self) -> Clients {
         let url = |server: &MockServer| server.uri().parse().unwrap();
-        Clients::new(url(&self.purchase_manager), url(&self.edge)).unwrap()
+        let identity = Identity::new(SERVICE, &PrivateKey::fresh());
+        Clients::new(url(&self.purchase_manager), url(&self.edge), identity).unwrap()
     }
 
     pub fn feed(&self) -> Feed {
@@ -191,6 +193,8 @@ pub fn config(more: &[&str]) -> Config {
         "--database-url=postgres://x",
         "--kafka=x:1",
         "--registry=http://x:1",
+        "--caller=bff=A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW",
+        "--identity-key=AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA",
         "--purchase-manager=http://x:1",
         "--contacts=http://x:2",
     ];

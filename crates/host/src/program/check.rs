@@ -184,6 +184,7 @@ mod tests {
             "--check-config",
             "--database-url=postgres://belay_bff:swordfish@db:5432/bff?sslmode=require&password=marlin",
             "--kafka=kafka:9092",
+            "--caller=bff=A2sX0fLhLEJH-Lzm5WOkQPJ3A32BLeszoPShOUXYmMKW",
         ];
         let mut flags: Vec<&str> = flags.into();
         if !more.iter().any(|flag| flag.starts_with("--registry=")) {
