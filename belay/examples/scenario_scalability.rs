@@ -5,6 +5,8 @@
 //! instance cannot bear: the backlog must stay bounded and end, and partitions may move when instances come or go, and not
 //! otherwise. Prints the figures; exits with 1 when it is not so. `make scenario-scalability` runs it.
 
+#![expect(clippy::disallowed_methods, reason = "it measures")]
+
 mod scenario;
 
 use std::{
@@ -269,14 +271,12 @@ impl Counts {
         })
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a scenario is no part of a service")]
     async fn handled(&mut self) -> anyhow::Result<i64> {
         Ok(sqlx::query_scalar("select count(*) from operation")
             .fetch_one(&mut self.operations)
             .await?)
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a scenario is no part of a service")]
     async fn waiting(&mut self) -> anyhow::Result<i64> {
         let sagas: i64 = sqlx::query_scalar("select count(*) from saga")
             .fetch_one(&mut self.sagas)

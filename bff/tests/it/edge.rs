@@ -109,7 +109,9 @@ impl Around {
                 .map(|(name, value)| format!("--kafka-property={name}={value}")),
         );
         let config = Config::parse_from(arguments);
-        let running = Box::pin(bff::start(config, CancellationToken::new())).await.unwrap();
+        let running = Box::pin(bff::start(config, CancellationToken::new()))
+            .await
+            .unwrap();
         Edge {
             around: self,
             running: Some(running),

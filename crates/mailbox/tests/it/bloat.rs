@@ -31,7 +31,10 @@ async fn look(pool: &PgPool) -> (i64, f64) {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stdout, reason = "the figures are for whoever reads docs/operations.md")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures are for whoever reads docs/operations.md"
+)]
 async fn an_outbox_behind_an_idle_transaction_grows_by_what_was_sent_and_shrinks_when_it_ends() {
     let bench = Bench::with_one_partition().await;
     let pool = bench.pool();
