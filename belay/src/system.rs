@@ -356,7 +356,10 @@ impl System {
     }
 
     /// The command line that the service would have as a program of its own.
-    fn flags(&self, name: &str, listen: SocketAddr) -> anyhow::Result<Vec<OsString>> {
+    ///
+    /// # Errors
+    /// When it is no service, or one that it asks does not run.
+    pub fn flags(&self, name: &str, listen: SocketAddr) -> anyhow::Result<Vec<OsString>> {
         let database = self
             .info
             .databases

@@ -125,6 +125,16 @@ impl World {
             .expect("without an Apache Kafka the broker is embedded")
     }
 
+    /// The command line of one more instance of `service`, which listens at `http`.
+    ///
+    /// # Panics
+    /// When there is no such service, or none of the system runs.
+    pub fn command_line(&self, service: &str, http: &str) -> Vec<std::ffi::OsString> {
+        let system = self.system.as_ref().expect("the system runs");
+        let http = http.parse().expect("an address and a port");
+        system.flags(service, http).expect("a service of the system")
+    }
+
     /// Where everything is.
     ///
     /// # Panics

@@ -11,11 +11,12 @@ async fn the_version_that_new_purchases_follow_is_shown_and_changed_by_command()
         "--service-url=purchase-manager={}",
         world.info().services["purchase-manager"]
     );
+    let key = format!("--identity-key={}", world.info().identity_key);
     let run = async |arguments: &'static [&'static str]| {
-        let service = service.clone();
+        let (service, key) = (service.clone(), key.clone());
         let output = tokio::task::spawn_blocking(move || {
             let all = ["saga"].into_iter().chain(arguments.iter().copied());
-            belay(all.map(str::to_owned).chain([service]))
+            belay(all.map(str::to_owned).chain([service, key]))
         });
         output.await.unwrap()
     };

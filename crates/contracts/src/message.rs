@@ -64,6 +64,9 @@ pub enum AvroError {
         #[source]
         source: Box<apache_avro::Error>,
     },
+    /// The bytes do not begin as a registry's messages do.
+    #[error("the value is not in Confluent's wire format: it must begin with a zero byte and a schema id")]
+    Frame,
 }
 
 /// Writes the Avro datum of `message`, without any framing.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use apache_avro::Schema;
-use contracts::{Message, MessageType, ids::MessageId, topics};
+use contracts::{Message, MessageType, ids::MessageId, message::AvroError, topics};
 use futures::{StreamExt, TryStreamExt};
 use schema_registry_converter::{
     async_impl::schema_registry::{SrSettings, get_schema_by_id},
@@ -201,9 +201,7 @@ impl Codec {
         let (id, datum) = match get_bytes_result(Some(value)) {
             BytesResult::Valid(id, datum) => (id, datum),
             _ => {
-                return Err(Fault::deterministic(anyhow::anyhow!(
-                    "the value is not in Confluent's wire format: it must begin with a zero byte and a schema id"
-                )));
+                return Err(AvroError::Frame.into());
             }
         };
         let known = self.0.schemas.read().expect("no writer panics").get(&id).cloned();

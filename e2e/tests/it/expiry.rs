@@ -2,7 +2,7 @@
 //! clock. Method: the whole system; the times in product-admin's table are shifted, as if its database's clock had gone on.
 
 use contracts::parked::{ParkedPage, SettleParked};
-use e2e::{World, world::PATIENCE};
+use e2e::{Operator, World, world::PATIENCE};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use testkit::eventually;
 
@@ -142,7 +142,7 @@ async fn units_that_a_lost_saga_holds_stay_and_somebody_is_told() {
         execute(&mut tx, format!("drop table lost_{table}")).await;
     }
     tx.commit().await.unwrap();
-    replay_everything(&world.info().services["purchase-manager"]).await;
+    replay_everything(&world).await;
     let replayed = "select count(*) from saga_event where kind = 'hold_expired'";
     eventually_one(&world, "the question is answered", "purchase-manager", replayed).await;
     world.system().start_service("orders").await.unwrap();
@@ -150,27 +150,22 @@ async fn units_that_a_lost_saga_holds_stay_and_somebody_is_told() {
     world.audit_is_clean().await;
 }
 
-async fn replay_everything(service: &str) {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
-    let page: ParkedPage = http
-        .get(format!("{service}/parked"))
-        .send()
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+/// As `belay parked replay` does, in ada's name.
+async fn replay_everything(world: &World) {
+    let service = &world.info().services["purchase-manager"];
+    let operator = Operator::of(world);
+    let parked = operator
+        .get("purchase-manager", &format!("{service}/parked"))
+        .await;
+    let page: ParkedPage = parked.json().await.unwrap();
     let settle = SettleParked {
         idempotency_key: contracts::ids::fresh(),
         ids: page.parked.iter().map(|message| message.id).collect(),
         actor: "ada".to_owned(),
         reason: "the purchase was restored".to_owned(),
     };
-    let answer = http
-        .post(format!("{service}/parked/replay"))
-        .json(&settle)
-        .send()
-        .await
-        .unwrap();
+    let answer = operator
+        .post("purchase-manager", &format!("{service}/parked/replay"), &settle)
+        .await;
     assert!(answer.status().is_success(), "{}", answer.status());
 }

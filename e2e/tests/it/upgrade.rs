@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 use contracts::operator::{ActivateVersion, VersionActivated};
-use e2e::{World, world::PATIENCE};
+use e2e::{Operator, World, world::PATIENCE};
 use host::Running;
 use purchase_manager::{
     definitions::PurchaseSaga,
@@ -32,18 +32,8 @@ const BOTH: &[Version] = &[VERSIONS[0], version_2];
 
 /// A purchase-manager of the next release at `http`, on the system's own parts.
 async fn next_release(world: &World, http: &str) -> Running {
-    let info = world.info();
-    let mut config = purchase_manager::Config::try_parse_from([
-        "purchase-manager".to_owned(),
-        format!("--database-url={}", info.databases["purchase-manager"]),
-        format!("--kafka={}", info.kafka),
-        format!("--registry={}", info.registry),
-        format!("--http={http}"),
-        "--kafka-fetch-wait-ms=8".to_owned(),
-        "--kafka-property=session.timeout.ms=3000".to_owned(),
-        "--kafka-property=heartbeat.interval.ms=500".to_owned(),
-    ])
-    .unwrap();
+    let line = world.command_line("purchase-manager", http);
+    let mut config = purchase_manager::Config::try_parse_from(line).unwrap();
     config.retry = RetryPolicy::fast(
         std::time::Duration::from_secs(2),
         std::time::Duration::from_secs(4),
@@ -55,8 +45,7 @@ async fn next_release(world: &World, http: &str) -> Running {
         .unwrap()
 }
 
-async fn activate(service: &str, version: i32) -> Result<Vec<String>, String> {
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+async fn activate(ada: &Operator, service: &str, version: i32) -> Result<Vec<String>, String> {
     let wish = ActivateVersion {
         idempotency_key: contracts::ids::fresh(),
         version,
@@ -65,7 +54,7 @@ async fn activate(service: &str, version: i32) -> Result<Vec<String>, String> {
         dry_run: false,
     };
     let address = format!("{service}/operator/definitions/purchase/activate");
-    let answer = http.post(address).json(&wish).send().await.unwrap();
+    let answer = ada.post("purchase-manager", &address, &wish).await;
     if answer.status().is_success() {
         Ok(answer.json::<VersionActivated>().await.unwrap().effects)
     } else {
@@ -95,6 +84,7 @@ async fn purchases_of_two_versions_come_to_their_end_through_an_upgrade_and_back
         .create_product("Rope 60 m", "15.00", 50)
         .await;
     let alice = world.customer("alice");
+    let ada = Operator::of(&world);
     world.system().stop_service("orders").await.unwrap();
     let first = alice.submit(&[(&rope, 1)], "tok_ok").await;
     waiting_for_the_order(&world, 1).await;
@@ -103,8 +93,8 @@ async fn purchases_of_two_versions_come_to_their_end_through_an_upgrade_and_back
     let old = world.info().services["purchase-manager"].clone();
     let beside = next_release(&world, "127.0.0.1:0").await;
     let new = format!("http://{}", beside.address());
-    assert!(activate(&new, 2).await.unwrap_err().contains("lack it"));
-    assert!(activate(&old, 2).await.unwrap_err().contains("lack it"));
+    assert!(activate(&ada, &new, 2).await.unwrap_err().contains("lack it"));
+    assert!(activate(&ada, &old, 2).await.unwrap_err().contains("lack it"));
     let second = alice.submit(&[(&rope, 1)], "tok_ok").await;
     waiting_for_the_order(&world, 2).await;
 
@@ -112,7 +102,7 @@ async fn purchases_of_two_versions_come_to_their_end_through_an_upgrade_and_back
     world.system().stop_service("purchase-manager").await.unwrap();
     let place: SocketAddr = old.trim_start_matches("http://").parse().unwrap();
     let in_place = next_release(&world, &place.to_string()).await;
-    activate(&new, 2).await.unwrap();
+    activate(&ada, &new, 2).await.unwrap();
     let third = alice.submit(&[(&rope, 1)], "tok_ok").await;
     waiting_for_the_order(&world, 3).await;
 
@@ -127,7 +117,7 @@ async fn purchases_of_two_versions_come_to_their_end_through_an_upgrade_and_back
         refused.to_string().contains("new purchases follow version 2"),
         "{refused:#}"
     );
-    activate(&new, 1).await.unwrap();
+    activate(&ada, &new, 1).await.unwrap();
     let refused = world
         .system()
         .start_service("purchase-manager")

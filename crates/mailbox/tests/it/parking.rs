@@ -32,7 +32,7 @@ async fn a_poison_message_is_parked_and_the_rest_of_its_batch_is_handled() {
             record
         }),
         (
-            "handling",
+            "decoding",
             "not in Confluent's wire format",
             Record {
                 payload: Some(b"{}".to_vec()),
