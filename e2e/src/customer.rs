@@ -1,5 +1,6 @@
 //! Somebody at the GraphQL edge, over HTTP as any client.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use testkit::eventually;
 use uuid::Uuid;
@@ -139,6 +140,18 @@ impl Customer {
             .as_str()
             .expect("an accepted purchase has an id")
             .to_owned()
+    }
+
+    /// Who the token says this is: a name with the embedded issuer, an id with another.
+    ///
+    /// # Panics
+    /// When the token is none.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        let claims = self.token.split('.').nth(1).expect("a token has three parts");
+        let claims = URL_SAFE_NO_PAD.decode(claims).expect("its claims are base64");
+        let claims: Value = serde_json::from_slice(&claims).expect("its claims are JSON");
+        claims["sub"].as_str().expect("it names a subject").to_owned()
     }
 
     /// The purchase as the edge tells it now; null when it is not this customer's.

@@ -61,7 +61,7 @@ async fn a_count_corrects_the_stock_and_every_unit_stays_accounted_for() {
     let movements = seen["adjustments"]["nodes"].as_array().unwrap();
     let deltas: Vec<_> = movements.iter().map(|movement| &movement["delta"]).collect();
     assert_eq!(deltas, [3, -6]);
-    assert_eq!(movements[0]["actor"], "ada");
+    assert_eq!(movements[0]["actor"], admin.subject());
     world.audit_is_clean().await;
 }
 
