@@ -47,7 +47,8 @@ pub async fn record(
         .collect::<Result<_, _>>()
         .map_err(Fault::deterministic)?;
     let traces: Vec<Option<String>> = notices.iter().map(|n| n.trace.clone()).collect();
-    // In the order of the ids, so that two instances that are told the same do not wait for each other in a circle.
+    // In the order of the ids, so that two instances that are told the same do not wait for each other in a circle. Whichever
+    // constraint they meet at: the key is made of the purchase and the outcome, so each of the two says the same.
     let inserted = sqlx::query!(
         "insert into notification (notification_id, purchase_id, outcome, customer_id, ended_at, trace, purchase, state,
                                    due_at, reason)
@@ -60,7 +61,7 @@ pub async fn record(
               as n (id, purchase_id, outcome, customer_id, ended_at, purchase, trace),
               (select now() - make_interval(secs => $8) as oldest) as limits
          order by n.id
-         on conflict on constraint notification_outcome do nothing",
+         on conflict do nothing",
         &ids,
         &purchase_ids,
         &outcomes,
