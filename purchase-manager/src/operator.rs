@@ -336,7 +336,7 @@ fn errors(definition: &PurchaseSaga, state: &saga::State<Purchase>) -> Vec<StepE
 
 async fn audits(orchestrator: &Orchestrator, ids: &[Uuid]) -> Result<HashMap<Uuid, Vec<AuditEntry>>, Fault> {
     let mut audits: HashMap<Uuid, Vec<AuditEntry>> = HashMap::new();
-    for row in store::deeds(orchestrator.pool(), ids).await? {
+    for row in store::log::deeds(orchestrator.pool(), ids).await? {
         // What people do names no purchase, command or reply, so those may be anything.
         let entry: LogEntry<Value, Value, Value> =
             serde_json::from_value(row.body).map_err(Fault::deterministic)?;

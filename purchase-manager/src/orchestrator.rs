@@ -23,7 +23,11 @@ use crate::{
     exchange::{Command, Reply},
     purchase::Purchase,
     record::{Record, Timings},
-    store::{self, LogRow, NewTimer, TimerId, Written},
+    store::{
+        self, Written,
+        log::LogRow,
+        timers::{NewTimer, TimerId},
+    },
 };
 
 /// Something that happens to one saga, and the message that brought it about.
@@ -415,7 +419,7 @@ impl Batch<'_> {
             })
             .collect();
         store::save(connection, &written).await?;
-        store::append_log(connection, &self.log).await?;
+        store::log::append(connection, &self.log).await?;
         let mut cleared = Vec::new();
         let mut set = Vec::new();
         for (id, timer) in &self.timers {
@@ -426,7 +430,7 @@ impl Batch<'_> {
                 None => {}
             }
         }
-        store::write_timers(connection, &cleared, &set).await
+        store::timers::write(connection, &cleared, &set).await
     }
 }
 

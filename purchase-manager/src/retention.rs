@@ -25,7 +25,7 @@ pub async fn run(pool: PgPool, days: u32, shutdown: CancellationToken) -> anyhow
     let mut rounds = retention::Rounds::until(shutdown);
     while rounds.next().await {
         let pruned = on_connection(&pool, STATEMENT_LIMIT, async |connection| {
-            store::prune_logs(connection, days.max(LEAST_LOG_DAYS), BATCH_SAGAS).await
+            store::log::prune(connection, days.max(LEAST_LOG_DAYS), BATCH_SAGAS).await
         })
         .await;
         rounds.came_to(pruned.map(|pruned| {

@@ -1,5 +1,9 @@
 //! All SQL of purchase-manager. Rows are locked in the order of their ids; everything is written set by set.
 
+pub mod log;
+pub mod search;
+pub mod timers;
+mod unguarded;
 pub mod versions;
 
 use chrono::{DateTime, Utc};
@@ -11,12 +15,10 @@ use mailbox::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use sqlx::{Connection, PgConnection, PgExecutor, PgPool};
+use sqlx::{PgConnection, PgExecutor, PgPool};
 use uuid::Uuid;
 
 use crate::record::Record;
-
-pub mod search;
 
 /// A row as it is read.
 struct SagaRow {
@@ -75,6 +77,10 @@ pub async fn lock(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Rec
     if failpoint::is_off(Guard::RowLock) {
         return read(connection, ids).await;
     }
+    lock_rows(connection, ids).await
+}
+
+async fn lock_rows(connection: &mut PgConnection, ids: &[Uuid]) -> Result<Vec<Record>, Fault> {
     let rows = sqlx::query_as!(
         SagaRow,
         "select id, customer_id, version, state, timings, early_cancel, log_length, created_at, updated_at
@@ -253,12 +259,7 @@ async fn insert(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result
 async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result<(), Fault> {
     let mut c = columns(sagas)?;
     if failpoint::is_off(Guard::RowLock) {
-        // As if whoever reads now had read before: the comparison finds nothing.
-        let ids: Vec<Uuid> = c.ids.clone();
-        let now: Vec<Record> = read(&mut *connection, &ids).await?;
-        for (id, version) in c.ids.iter().zip(&mut c.read_versions) {
-            *version = now.iter().find(|r| r.id.0 == *id).map_or(*version, |r| r.version);
-        }
+        unguarded::forget_what_was_read(&mut *connection, &c.ids, &mut c.read_versions).await?;
     }
     let updated = sqlx::query!(
         "update saga set definition = u.definition, definition_version = u.definition_version, version = u.version,
@@ -292,195 +293,6 @@ async fn update(connection: &mut PgConnection, sagas: &[&Written<'_>]) -> Result
     }
 }
 
-/// A row of the log.
-#[derive(Debug)]
-pub struct LogRow {
-    /// The saga.
-    pub saga_id: Uuid,
-    /// Its place in the saga's log, from 1.
-    pub seq: i32,
-    /// The entry's kind.
-    pub kind: &'static str,
-    /// The step that it is about.
-    pub step: Option<String>,
-    /// The message that brought it about.
-    pub message_id: Option<Uuid>,
-    /// Where that message was read.
-    pub partition: Option<i32>,
-    /// Its offset there.
-    pub offset: Option<i64>,
-    /// The registry's id of its schema.
-    pub schema_id: Option<i32>,
-    /// The trace of that message.
-    pub trace: Option<String>,
-    /// The version that the customer was told with the entry.
-    pub told_version: Option<i32>,
-    /// The entry.
-    pub body: Value,
-}
-
-/// Appends to the logs.
-///
-/// # Errors
-/// The database's faults.
-pub async fn append_log(connection: &mut PgConnection, rows: &[LogRow]) -> Result<(), Fault> {
-    if rows.is_empty() {
-        return Ok(());
-    }
-    let sagas: Vec<Uuid> = rows.iter().map(|r| r.saga_id).collect();
-    let seqs: Vec<i32> = rows.iter().map(|r| r.seq).collect();
-    let kinds: Vec<String> = rows.iter().map(|r| r.kind.to_owned()).collect();
-    let steps: Vec<Option<String>> = rows.iter().map(|r| r.step.clone()).collect();
-    let messages: Vec<Option<Uuid>> = rows.iter().map(|r| r.message_id).collect();
-    let traces: Vec<Option<String>> = rows.iter().map(|r| r.trace.clone()).collect();
-    let bodies: Vec<&Value> = rows.iter().map(|r| &r.body).collect();
-    let partitions: Vec<Option<i32>> = rows.iter().map(|r| r.partition).collect();
-    let offsets: Vec<Option<i64>> = rows.iter().map(|r| r.offset).collect();
-    let schemas: Vec<Option<i32>> = rows.iter().map(|r| r.schema_id).collect();
-    let told: Vec<Option<i32>> = rows.iter().map(|r| r.told_version).collect();
-    sqlx::query!(
-        r#"insert into saga_event (saga_id, seq, kind, step, message_id, trace, body, partition, "offset", schema_id,
-                                   told_version)
-           select * from unnest($1::uuid[], $2::integer[], $3::text[], $4::text[], $5::uuid[], $6::text[], $7::jsonb[],
-                                $8::integer[], $9::bigint[], $10::integer[], $11::integer[])"#,
-        &sagas,
-        &seqs,
-        &kinds,
-        &steps as &[Option<String>],
-        &messages as &[Option<Uuid>],
-        &traces as &[Option<String>],
-        &bodies as &[&Value],
-        &partitions as &[Option<i32>],
-        &offsets as &[Option<i64>],
-        &schemas as &[Option<i32>],
-        &told as &[Option<i32>],
-    )
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-/// The key of a timer: saga, step, direction.
-pub type TimerId = (Uuid, String, &'static str);
-
-/// A timer to be set.
-#[derive(Debug, Clone, Copy)]
-pub struct NewTimer {
-    /// The attempt that it waits for.
-    pub attempt: i32,
-    /// Microseconds from now, by PostgreSQL's clock.
-    pub after_micros: i64,
-}
-
-/// Clears and sets timers. A timer in both is set.
-///
-/// # Errors
-/// The database's faults.
-pub async fn write_timers(
-    connection: &mut PgConnection,
-    cleared: &[TimerId],
-    set: &[(TimerId, NewTimer)],
-) -> Result<(), Fault> {
-    if !cleared.is_empty() {
-        let (sagas, steps, directions) = split(cleared.iter());
-        sqlx::query!(
-            "delete from saga_timer t using unnest($1::uuid[], $2::text[], $3::text[]) as c (saga_id, step, direction)
-             where t.saga_id = c.saga_id and t.step = c.step and t.direction = c.direction",
-            &sagas,
-            &steps,
-            &directions
-        )
-        .execute(&mut *connection)
-        .await?;
-    }
-    if !set.is_empty() {
-        let (sagas, steps, directions) = split(set.iter().map(|(id, _)| id));
-        let attempts: Vec<i32> = set.iter().map(|(_, timer)| timer.attempt).collect();
-        let afters: Vec<i64> = set.iter().map(|(_, timer)| timer.after_micros).collect();
-        sqlx::query!(
-            "insert into saga_timer (saga_id, step, direction, attempt, due_at)
-             select t.saga_id, t.step, t.direction, t.attempt, now() + t.after_micros * interval '1 microsecond'
-             from unnest($1::uuid[], $2::text[], $3::text[], $4::integer[], $5::bigint[])
-                  as t (saga_id, step, direction, attempt, after_micros)
-             on conflict (saga_id, step, direction)
-             do update set attempt = excluded.attempt, due_at = excluded.due_at",
-            &sagas,
-            &steps,
-            &directions,
-            &attempts,
-            &afters
-        )
-        .execute(connection)
-        .await?;
-    }
-    Ok(())
-}
-
-fn split<'a>(ids: impl Iterator<Item = &'a TimerId>) -> (Vec<Uuid>, Vec<String>, Vec<String>) {
-    let mut columns = (Vec::new(), Vec::new(), Vec::new());
-    for (saga, step, direction) in ids {
-        columns.0.push(*saga);
-        columns.1.push(step.clone());
-        columns.2.push((*direction).to_owned());
-    }
-    columns
-}
-
-/// A timer that has run out.
-#[derive(Debug)]
-pub struct DueTimer {
-    /// The saga.
-    pub saga_id: Uuid,
-    /// The step that waits.
-    pub step: String,
-    /// `forward` or `compensation`.
-    pub direction: String,
-    /// The attempt that it waits for.
-    pub attempt: i32,
-}
-
-/// Locks up to `limit` sagas with timers that have run out, and takes those timers away: what is to wait on is set anew
-/// by the decision. Sagas that somebody else works on are left for later.
-///
-/// # Errors
-/// The database's faults.
-pub async fn take_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<DueTimer>, Fault> {
-    let sagas = sqlx::query_scalar!(
-        "select id from saga
-         where id in (select saga_id from saga_timer where due_at <= now() order by due_at limit $1)
-         order by id for update skip locked",
-        limit
-    )
-    .fetch_all(&mut *connection)
-    .await?;
-    if sagas.is_empty() {
-        return Ok(Vec::new());
-    }
-    Ok(sqlx::query_as!(
-        DueTimer,
-        "delete from saga_timer where saga_id = any($1) and due_at <= now()
-         returning saga_id, step, direction, attempt",
-        &sagas
-    )
-    .fetch_all(connection)
-    .await?)
-}
-
-/// Puts off the due timers of the saga that is due first, for a saga that cannot be worked on. Says which it was.
-///
-/// # Errors
-/// The database's faults.
-pub async fn put_off_first_due(pool: &PgPool) -> Result<Option<Uuid>, Fault> {
-    Ok(sqlx::query_scalar!(
-        "update saga_timer set due_at = now() + interval '1 minute'
-         where due_at <= now()
-           and saga_id = (select saga_id from saga_timer where due_at <= now() order by due_at limit 1)
-         returning saga_id"
-    )
-    .fetch_optional(pool)
-    .await?)
-}
-
 /// How many purchases are open, by what the customer sees, and since when the oldest of them has not moved.
 #[derive(Debug)]
 pub struct Open {
@@ -501,34 +313,6 @@ pub async fn open(pool: &PgPool) -> Result<Vec<Open>, Fault> {
         Open,
         r#"select standing, count(*) as "purchases!", extract(epoch from min(updated_at))::float8 as "oldest!"
            from saga where standing in ('PENDING', 'RUNNING', 'COMPENSATING', 'STUCK') group by standing"#
-    )
-    .fetch_all(pool)
-    .await?)
-}
-
-/// Something that a person did, as the log has it.
-#[derive(Debug)]
-pub struct Deed {
-    /// The saga.
-    pub saga_id: Uuid,
-    /// When.
-    pub at: DateTime<Utc>,
-    /// The entry.
-    pub body: Value,
-}
-
-/// What people did with these sagas, oldest first.
-///
-/// # Errors
-/// The database's faults.
-pub async fn deeds(pool: &PgPool, ids: &[Uuid]) -> Result<Vec<Deed>, Fault> {
-    Ok(sqlx::query_as!(
-        Deed,
-        "select saga_id, at, body from saga_event
-         where saga_id = any($1)
-           and kind in ('operator_acted', 'operator_refused', 'cancel_accepted', 'cancel_refused')
-         order by saga_id, seq",
-        ids
     )
     .fetch_all(pool)
     .await?)
@@ -568,62 +352,6 @@ pub async fn forgotten(pool: &PgPool) -> Result<Vec<Uuid>, Fault> {
     )
     .fetch_all(pool)
     .await?)
-}
-
-/// What one batch of [`prune_logs`] deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct PrunedLogs {
-    /// Sagas whose logs went.
-    pub sagas: i64,
-    /// Rows of their logs.
-    pub rows: u64,
-}
-
-/// Deletes the logs of up to `limit` sagas that ended longer than `days` ago, in the order in which they ended, in a transaction
-/// of its own. Nothing while another instance does it.
-///
-/// # Errors
-/// The database's faults.
-pub async fn prune_logs(connection: &mut PgConnection, days: u32, limit: i64) -> Result<PrunedLogs, Fault> {
-    let mut tx = connection.begin().await?;
-    let Some(mark) = sqlx::query!("select ended_at, saga_id from log_mark for update skip locked")
-        .fetch_optional(&mut *tx)
-        .await?
-    else {
-        return Ok(PrunedLogs::default());
-    };
-    let days = i32::try_from(days).map_err(Fault::deterministic)?;
-    let ended = sqlx::query!(
-        "select id, updated_at from saga
-         where standing in ('COMPLETED', 'REJECTED', 'CANCELLED') and state is not null
-           and (updated_at, id) > ($1, $2) and updated_at < now() - make_interval(days => $3)
-         order by updated_at, id limit $4",
-        mark.ended_at,
-        mark.saga_id,
-        days,
-        limit
-    )
-    .fetch_all(&mut *tx)
-    .await?;
-    let Some(last) = ended.last() else {
-        return Ok(PrunedLogs::default());
-    };
-    let ids: Vec<Uuid> = ended.iter().map(|saga| saga.id).collect();
-    let deleted = sqlx::query!("delete from saga_event where saga_id = any($1)", &ids)
-        .execute(&mut *tx)
-        .await?;
-    sqlx::query!(
-        "update log_mark set ended_at = $1, saga_id = $2",
-        last.updated_at,
-        last.id
-    )
-    .execute(&mut *tx)
-    .await?;
-    tx.commit().await?;
-    Ok(PrunedLogs {
-        sagas: i64::try_from(ids.len()).unwrap_or(limit),
-        rows: deleted.rows_affected(),
-    })
 }
 
 /// Whether a purchase is so old that nothing is commanded for it any more: the participants need not remember what they did for it.

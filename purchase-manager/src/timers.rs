@@ -85,7 +85,7 @@ impl Timers {
                 tracing::error!("timers are tried one by one: {fault}");
                 match self.fire_up_to(1).await {
                     Err(fault @ Fault::Deterministic(_)) => {
-                        let saga = store::put_off_first_due(self.orchestrator.pool()).await?;
+                        let saga = store::timers::put_off_first_due(self.orchestrator.pool()).await?;
                         tracing::error!(purchase.id = ?saga, "a purchase cannot be worked on and is put off: {fault}");
                         Ok(usize::MAX)
                     }
@@ -99,7 +99,7 @@ impl Timers {
 
     async fn fire_up_to(&self, sagas: i64) -> Result<usize, Fault> {
         let mut tx = self.orchestrator.pool().begin().await?;
-        let due = store::take_due(&mut tx, sagas).await?;
+        let due = store::timers::take_due(&mut tx, sagas).await?;
         if due.is_empty() {
             return Ok(0);
         }

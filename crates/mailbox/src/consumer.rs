@@ -33,7 +33,7 @@ use crate::{
     backlog::{Backlog, STATISTICS_INTERVAL_MS},
     failpoint::{self, Guard, Point},
     inbox,
-    kafka::Context,
+    kafka::{ClusterWatch, Context},
     limit::{self, STATEMENT_LIMIT},
     parked::{Cause, park_received, readable_key},
 };
@@ -141,8 +141,16 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Takes messages from the broker until `shutdown`.
+    /// Takes messages from the broker until `shutdown`; from another cluster by another client.
     async fn read(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        while !shutdown.is_cancelled() {
+            self.read_cluster(shutdown).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes messages until `shutdown`, or until another cluster answers.
+    async fn read_cluster(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let generation = Arc::default();
         let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
@@ -156,12 +164,17 @@ impl<H: Handler> Consumer<H> {
         config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
         let consumer = self.kafka.stream(&config, context)?;
         consumer.subscribe(&self.topics)?;
+        let mut cluster = ClusterWatch::new();
         let mut complained = None;
         let most = if self.delay.is_zero() { BATCH_MESSAGES } else { 1 };
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let first = tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = cluster.replaced(consumer.client()) => {
+                    tracing::warn!(group = %self.group, "another cluster answers, which is read by a new client");
+                    break;
+                }
                 message = consumer.recv() => message,
             };
             let first = match first {

@@ -3,10 +3,12 @@
 //! | module | job |
 //! |---|---|
 //! | [`security`] | TLS and SASL |
+//! | [`cluster`] | noticing that another cluster answers |
 //! | [`context`] | what librdkafka calls back: tokens |
 //! | [`token`], [`token_source`] | tokens for OAUTHBEARER, renewed in the background |
 //! | [`secret`] | a text that is not printed |
 
+mod cluster;
 pub mod context;
 pub mod secret;
 pub mod security;
@@ -28,6 +30,7 @@ use rdkafka::{
 use tokio_util::sync::CancellationToken;
 
 use crate::closing::Closing;
+pub(crate) use cluster::ClusterWatch;
 pub use context::Context;
 pub use secret::Secret;
 pub use security::Security;

@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::{
     Fault, KafkaSettings, Outbox,
     failpoint::{self, Guard, Point},
-    kafka::RelayProducer,
+    kafka::{ClusterWatch, RelayProducer},
     limit::{STATEMENT_LIMIT, answered},
     outbox::Carrier,
     parked::{Cause, RefusedRow, park_outgoing, settle},
@@ -142,6 +142,7 @@ impl Relay {
 
     async fn relay(&self, connection: &mut PgConnection, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut producer = self.kafka.relay_producer()?;
+        let mut cluster = ClusterWatch::new();
         let mut parked = answered(self.limit, parked_keys(connection)).await?;
         // Up to this row, rows are sent one at a time: the broker has refused one of them in company.
         let mut alone_to: Option<i64> = None;
@@ -175,9 +176,12 @@ impl Relay {
                 answered(self.limit, park(connection, row, Cause::Behind, why)).await?;
             }
             failpoint::reach(Point::RelaySelected).await;
-            let Some(sent) = self.send(&producer, rows, shutdown).await? else {
-                break;
+            // Dropping the sending loses nothing: what is not deleted is sent again.
+            let sent = tokio::select! {
+                sent = self.send(&producer, rows, shutdown) => sent?,
+                () = cluster.replaced(producer.client()) => anyhow::bail!("another cluster answers"),
             };
+            let Some(sent) = sent else { break };
             failpoint::reach(Point::RelaySent).await;
             let acknowledged: Vec<i64> = sent
                 .iter()
@@ -214,6 +218,7 @@ impl Relay {
                 // A gapless producer that failed once refuses everything after it: purge it, and read the rows again.
                 producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
                 producer = self.kafka.relay_producer()?;
+                cluster = ClusterWatch::new();
             }
             if let Some(error) = failure {
                 tracing::warn!(service = %self.service, "the broker did not take a batch, which is sent again: {error}");

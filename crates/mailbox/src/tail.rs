@@ -11,7 +11,12 @@ use rdkafka::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{Codec, KafkaSettings, Received, closing::Closing, consumer::open, kafka::Context};
+use crate::{
+    Codec, KafkaSettings, Received,
+    closing::Closing,
+    consumer::open,
+    kafka::{ClusterWatch, Context},
+};
 
 /// How long the broker may take to say what partitions there are.
 const METADATA_LIMIT: Duration = Duration::from_secs(2);
@@ -49,17 +54,34 @@ impl Tail {
         shutdown: CancellationToken,
         each: impl Fn(Received) + Send + Sync,
     ) -> anyhow::Result<()> {
+        while !shutdown.is_cancelled() {
+            self.follow(&shutdown, &each).await?;
+        }
+        Ok(())
+    }
+
+    /// The same with one client: until `shutdown`, or until another cluster answers.
+    async fn follow(
+        &self,
+        shutdown: &CancellationToken,
+        each: &(impl Fn(Received) + Send + Sync),
+    ) -> anyhow::Result<()> {
         let consumer = Arc::new(
             self.kafka
                 .stream(&self.kafka.tail_consumer(&self.name), self.kafka.context())?,
         );
-        if !self.assign(&consumer, &shutdown).await {
+        let mut cluster = ClusterWatch::new();
+        if !self.assign(&consumer, shutdown).await {
             return Ok(());
         }
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let message = tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = cluster.replaced(consumer.client()) => {
+                    tracing::warn!(topic = self.topic, "another cluster answers, which is read by a new client");
+                    break;
+                }
                 message = consumer.recv() => message,
             };
             match message {

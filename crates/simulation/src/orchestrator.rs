@@ -5,7 +5,7 @@
 //! |---|---|
 //! | [`Changes::submit`], [`Changes::cancel`], [`Changes::input`] | `Batch::submit`, `cancel`, `input` |
 //! | [`Changes::take`] | `Batch::take`: version, log, timers, outbox |
-//! | [`Sagas::apply`] | `store::save`, `append_log`, `write_timers` at the commit |
+//! | [`Sagas::apply`] | `store::save`, `log::append`, `timers::write` at the commit |
 
 use saga::{
     Cancellation, Decision, Direction, Effect, Input, LogEntry, OperatorAction, Outcome, State, StepName,
@@ -62,7 +62,7 @@ pub(crate) struct Sagas<S: Scenario> {
 enum TimerChange {
     Set(DueTimer),
     Clear(StepName, Direction),
-    /// Taken because it ran out, as `take_due` deletes it.
+    /// Taken because it ran out, as `timers::take_due` deletes it.
     Taken(Timer),
 }
 

@@ -5,7 +5,7 @@ use axum::{
     http::{Request, StatusCode},
 };
 use contracts::operator::{ResolveOutcome, SagaAction};
-use purchase_manager::store::{self, PrunedLogs};
+use purchase_manager::store::log::{self, PrunedLogs};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -39,7 +39,7 @@ async fn put(bench: &Bench, standing: &str, days: i32) -> Uuid {
 
 async fn prune(bench: &Bench, limit: i64) -> PrunedLogs {
     let mut connection = bench.pool().acquire().await.unwrap();
-    store::prune_logs(&mut connection, 30, limit).await.unwrap()
+    log::prune(&mut connection, 30, limit).await.unwrap()
 }
 
 async fn with_log(bench: &Bench) -> Vec<Uuid> {
