@@ -72,6 +72,9 @@ pub struct Config {
     /// Points that come back to a viewer in a second.
     #[arg(long, env = "BELAY_VIEWER_COST_PER_SECOND", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub viewer_cost_per_second: u32,
+    /// Purchases that a customer may have under way. More are refused until one has ended, or ten minutes are over.
+    #[arg(long, env = "BELAY_MAX_OPEN_PURCHASES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_open_purchases: u32,
     /// A web origin, besides our own, whose pages may open WebSockets: https://host; may be repeated.
     #[arg(long = "allowed-origin", env = "BELAY_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub allowed_origins: Vec<String>,

@@ -102,6 +102,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             currency: config.currency,
             payment_methods: config.payment_methods,
         },
+        max_open_purchases: config.max_open_purchases,
     });
 
     host.consume_in_background("catalogue", &[PRODUCT_EVENTS], handlers::CatalogueHandler);
