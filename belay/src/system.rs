@@ -398,6 +398,10 @@ impl System {
             flags.push(format!("--issuer={}", self.info.issuer));
             // This is a laptop: who runs it may look at everything.
             flags.push("--introspection=everyone".to_owned());
+            // And load it as they like.
+            flags.push("--max-open-purchases=1000000".to_owned());
+            flags.push("--viewer-cost-limit=10000000".to_owned());
+            flags.push("--viewer-cost-per-second=10000000".to_owned());
             flags.push(format!("--audience={}", self.info.audience));
             // Where it was before, because notifications knows it by that; a free port at first.
             let internal = self

@@ -14,4 +14,6 @@ pub(crate) struct App {
     pub clients: Clients,
     pub hub: Hub,
     pub shop: Shop,
+    /// Purchases that a customer may have under way.
+    pub max_open_purchases: u32,
 }

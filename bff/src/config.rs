@@ -63,9 +63,41 @@ pub struct Config {
     /// Who may read the schema: operators alone, or everyone, who then get the playground and hints in refusals too.
     #[arg(long, env = "BELAY_INTROSPECTION", value_enum, default_value_t = Introspection::Operators)]
     pub introspection: Introspection,
+    /// What one request may ask for.
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Points that a viewer may spend at once: every field costs one, those of a page as often as `first` says.
+    #[arg(long, env = "BELAY_VIEWER_COST_LIMIT", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub viewer_cost_limit: u32,
+    /// Points that come back to a viewer in a second.
+    #[arg(long, env = "BELAY_VIEWER_COST_PER_SECOND", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub viewer_cost_per_second: u32,
+    /// Purchases that a customer may have under way. More are refused until one has ended, or ten minutes are over.
+    #[arg(long, env = "BELAY_MAX_OPEN_PURCHASES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_open_purchases: u32,
     /// A web origin, besides our own, whose pages may open WebSockets: https://host; may be repeated.
     #[arg(long = "allowed-origin", env = "BELAY_ALLOWED_ORIGINS", value_delimiter = ',', value_parser = parse_origin)]
     pub allowed_origins: Vec<String>,
+}
+
+/// What one request may ask for. What asks for more is refused with `COST_EXCEEDED` before anything is done for it.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct Limits {
+    /// Fields of the longest way down. Introspection is exempt: its standard query goes deeper than any of ours.
+    #[arg(long, env = "BELAY_MAX_DEPTH", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..=40))]
+    pub max_depth: u16,
+    /// Fields altogether, fragments unfolded.
+    #[arg(long, env = "BELAY_MAX_FIELDS", default_value_t = 1_500, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_fields: u16,
+    /// Fields at the root of an operation: each may be a whole query of its own.
+    #[arg(long, env = "BELAY_MAX_ROOT_FIELDS", default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub max_root_fields: u16,
+    /// Fields under another name, fragments unfolded: only so can one field be asked for many times.
+    #[arg(long, env = "BELAY_MAX_ALIASES", default_value_t = 100, value_parser = clap::value_parser!(u16).range(0..))]
+    pub max_aliases: u16,
+    /// Directives, fragments unfolded.
+    #[arg(long, env = "BELAY_MAX_DIRECTIVES", default_value_t = 50, value_parser = clap::value_parser!(u16).range(0..))]
+    pub max_directives: u16,
 }
 
 /// Who may read the schema.

@@ -22,6 +22,7 @@
 mod assortment;
 mod authorization;
 mod batches;
+mod charge;
 mod customer;
 mod dead_letter;
 mod failure;
@@ -51,6 +52,7 @@ use async_graphql::{Interface, SDLExportOptions, Schema, SchemaBuilder};
 
 use crate::{app::App, config::Introspection};
 
+pub(crate) use charge::Charge;
 pub(crate) use failure::{Code, RequestTrace};
 pub(crate) use inputs::Inputs;
 pub(crate) use reader::Reader;
@@ -89,6 +91,7 @@ fn builder() -> SchemaBuilder<query::Query, mutation::Mutation, subscription::Su
         .limit_complexity(MAX_COMPLEXITY)
         .limit_recursive_depth(MAX_RECURSION)
         .extension(nulls::NullsFactory)
+        .extension(charge::ChargeFactory)
 }
 
 /// Anything with an id of its own.

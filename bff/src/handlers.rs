@@ -46,16 +46,26 @@ impl Handler for AcknowledgementHandler {
         batch: &[Received],
     ) -> Result<Vec<Outgoing>, Fault> {
         let mut ids = Vec::with_capacity(batch.len());
+        let mut ended = Vec::new();
         for message in batch {
             if !message.is::<PurchaseUpdated>() {
                 return Err(message.unexpected());
             }
-            // The key says all that is needed; the value is the live feed's business.
-            ids.push(message.key.parse::<Uuid>().map_err(Fault::deterministic)?);
+            let id = message.key.parse::<Uuid>().map_err(Fault::deterministic)?;
+            ids.push(id);
+            // That it is known at all the key says, also of a value that cannot be read.
+            if let Ok(Some(told)) = message.decode_if::<PurchaseUpdated>()
+                && SEEN_THROUGH.contains(&told.state.as_str())
+            {
+                ended.push(id);
+            }
         }
         ids.sort_unstable();
         ids.dedup();
         submission::acknowledge(connection, &ids).await?;
+        if !ended.is_empty() {
+            submission::end(connection, &ended).await?;
+        }
         Ok(Vec::new())
     }
 

@@ -50,9 +50,9 @@ use auth::{Authenticator, Keys, TokenRules};
 use clients::{Addresses, Clients};
 use domain::pricing::Shop;
 use live::Hub;
-use transport::Transport;
+use transport::{Throttle, Transport};
 
-pub use config::{Config, Introspection};
+pub use config::{Config, Introspection, Limits};
 
 /// The name of the service: of its schema, its consumer groups and its metrics.
 pub const SERVICE: &str = "bff";
@@ -102,6 +102,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             currency: config.currency,
             payment_methods: config.payment_methods,
         },
+        max_open_purchases: config.max_open_purchases,
     });
 
     host.consume_in_background("catalogue", &[PRODUCT_EVENTS], handlers::CatalogueHandler);
@@ -132,6 +133,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         app,
         authenticator,
         introspection: config.introspection,
+        limits: config.limits,
+        throttle: Throttle::new(config.viewer_cost_limit, config.viewer_cost_per_second),
         allowed_origins: config.allowed_origins.into(),
         sockets,
         shutdown,

@@ -89,6 +89,13 @@ pub(crate) async fn submit(
     };
     accepted.submitted_at = submitted_at;
     contact::keep(&mut tx, identity).await?;
+    // Of two submits at once the second waits here and then counts the first (test `submit::two_submits_at_the_cap_admit_one`).
+    contact::lock(&mut tx, customer).await?;
+    if submission::under_way(&mut tx, customer).await? > i64::from(app.max_open_purchases) {
+        tx.rollback().await?;
+        metrics::counter!("belay_purchases_over_cap_total").increment(1);
+        return Ok(Submitted::Refused(vec![over_cap(app.max_open_purchases)]));
+    }
     let command = accepted.message(&app.codec, trace)?;
     app.outbox.append(&mut tx, &[command]).await?;
     failpoint::reach(Point::SubmissionWritten).await;
@@ -101,6 +108,13 @@ pub(crate) async fn submit(
         submission: Box::new(accepted),
         deduplicated: false,
     })
+}
+
+fn over_cap(most: u32) -> Refusal {
+    let message = format!(
+        "You have {most} purchases under way, which is the most. Submit this one when one of them has ended."
+    );
+    Refusal::unavailable(message)
 }
 
 fn repeated(known: Submission, request_hash: &[u8]) -> Submitted {

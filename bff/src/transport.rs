@@ -10,6 +10,7 @@
 //! | [`events`] | server-sent events, for subscriptions without a WebSocket |
 //! | [`websocket`] | graphql-transport-ws: <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md> |
 //! | [`limits`] | what one request may ask for |
+//! | [`throttle`] | what one viewer may ask for over time |
 //! | [`execute`] | from a request to its answer, the same for both ways |
 //! | [`order`] | the order of an answer's fields |
 //! | [`playground`] | a page to try things out |
@@ -21,6 +22,7 @@ mod limits;
 mod negotiate;
 mod order;
 mod playground;
+mod throttle;
 mod websocket;
 
 use std::sync::Arc;
@@ -34,9 +36,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     app::App,
     auth::Authenticator,
-    config::Introspection,
+    config::{Introspection, Limits},
     graphql::{Edge, Inputs},
 };
+
+pub(crate) use throttle::{Standing, Throttle};
 
 /// Bytes of one request, or of one WebSocket message, at most.
 const MAX_REQUEST_BYTES: usize = 256 * 1024;
@@ -50,6 +54,10 @@ pub(crate) struct Transport {
     pub app: Arc<App>,
     pub authenticator: Authenticator,
     pub introspection: Introspection,
+    /// What one request may ask for.
+    pub limits: Limits,
+    /// What one viewer may ask for over time.
+    pub throttle: Throttle,
     /// Origins, besides our own, whose pages may open WebSockets.
     pub allowed_origins: Arc<[String]>,
     /// The WebSockets and event streams that are open, to be closed in an orderly way.

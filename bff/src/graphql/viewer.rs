@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Object};
+use async_graphql::{Context, ID, Object, SimpleObject};
+use chrono::{DateTime, Utc};
 use contracts::operator::PurchaseSearch;
 
 use super::{
+    charge::Charge,
     failure::Failure,
     ids,
     order::{self, OrderObject},
@@ -17,6 +19,19 @@ use crate::{
     auth::{Identity, Role},
     domain::words::PurchaseState,
 };
+
+/// Points that a viewer has; every field of a request costs one, those of a page as often as `first` says.
+#[derive(Debug, SimpleObject)]
+pub(crate) struct RateLimit {
+    /// Points at most.
+    limit: i32,
+    /// Points that are left.
+    remaining: i32,
+    /// What this operation costs.
+    cost: i32,
+    /// When all points are back, if nothing more is asked for.
+    reset_at: DateTime<Utc>,
+}
 
 /// Who asks, as the token says.
 #[derive(Debug)]
@@ -41,6 +56,25 @@ impl ViewerObject {
     /// Every role that counts, implied ones included.
     async fn roles(&self) -> Vec<Role> {
         self.0.role.with_implied()
+    }
+
+    /// What the viewer may still ask for, this operation included.
+    async fn rate_limit(&self, ctx: &Context<'_>) -> Result<RateLimit, Failure> {
+        let charge = ctx.data_opt::<Arc<Charge>>().and_then(|charge| charge.standing());
+        let standing = charge
+            .ok_or_else(|| Failure::Internal(anyhow::anyhow!("a viewer's operation was not charged")))?;
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "tells a client when to come again; no fact of the business depends on it"
+        )]
+        let now = Utc::now();
+        let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
+        Ok(RateLimit {
+            limit: number(standing.limit),
+            remaining: number(standing.remaining),
+            cost: number(standing.cost),
+            reset_at: now + standing.full_in,
+        })
     }
 
     /// The viewer's own purchases, newest first; null while they cannot be asked for.

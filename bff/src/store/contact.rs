@@ -38,6 +38,18 @@ pub(crate) async fn keep(connection: &mut PgConnection, identity: &Identity) -> 
     Ok(())
 }
 
+/// Locks the customer's row until the transaction ends, so that what is counted for them is counted by one at a time. There is
+/// one once [`keep`] was called.
+pub(crate) async fn lock(connection: &mut PgConnection, customer: &CustomerId) -> Result<(), sqlx::Error> {
+    sqlx::query_scalar!(
+        "select customer_id from contact where customer_id = $1 for update",
+        customer.0
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(())
+}
+
 /// A name in one line, without what no name has; none if nothing is left.
 fn presentable(name: &str) -> Option<String> {
     let kept: String = name

@@ -25,6 +25,8 @@ const FIRST_PAUSE_SECONDS: f64 = 10.0;
 const LONGEST_PAUSE_SECONDS: f64 = 60.0;
 /// How long the key of an acknowledged submission is kept, in seconds: 24 hours.
 const KEPT_SECONDS: f64 = 86_400.0;
+/// How long a purchase may take until it ends or is parked, in seconds: invariant I3.
+const ENDS_WITHIN_SECONDS: f64 = 600.0;
 
 /// An accepted purchase.
 #[derive(Debug, Clone)]
@@ -355,6 +357,33 @@ pub(crate) async fn acknowledge(connection: &mut PgConnection, ids: &[Uuid]) -> 
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Notes that these purchases have ended, or wait for an operator.
+pub(crate) async fn end(connection: &mut PgConnection, ids: &[Uuid]) -> Result<(), sqlx::Error> {
+    sqlx::query!(
+        "update submission set ended_at = now() where purchase_id = any($1) and ended_at is null",
+        ids
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// How many of a customer's purchases are under way. What was submitted longer ago than every purchase has to end in counts no
+/// more: a lost event must not keep a customer from buying.
+pub(crate) async fn under_way(
+    connection: &mut PgConnection,
+    customer: &CustomerId,
+) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar!(
+        r#"select count(*) as "open!" from submission
+           where customer_id = $1 and ended_at is null and submitted_at > now() - make_interval(secs => $2)"#,
+        customer.0,
+        ENDS_WITHIN_SECONDS
+    )
+    .fetch_one(connection)
+    .await
 }
 
 /// Deletes up to `limit` submissions whose time is over, and says how many there were.

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::{Transport, limits, order::Order};
 use crate::{
     auth::{TokenError, Viewer},
-    graphql::{Code, MAX_COMPLEXITY, Reader, RequestTrace},
+    graphql::{Charge, Code, MAX_COMPLEXITY, Reader, RequestTrace},
 };
 
 /// The longest that a query or mutation may take. Every call to a service ends within 2 s; this bounds their sum.
@@ -86,12 +86,14 @@ pub(crate) fn prepare(transport: &Transport, viewer: &Viewer, asked: Asked) -> R
     let document = request
         .parsed_query()
         .map_err(|error| coded(shortened(error), Code::BadUserInput))?;
-    let checked = limits::check(document).map_err(|error| {
+    let checked = limits::check(document, transport.limits).map_err(|error| {
         let code = match error {
             limits::TooMuch::Circle(_) => Code::BadUserInput,
-            limits::TooMuch::Depth
-            | limits::TooMuch::Fields
-            | limits::TooMuch::RootFields
+            limits::TooMuch::Depth(_)
+            | limits::TooMuch::Fields(_)
+            | limits::TooMuch::RootFields(_)
+            | limits::TooMuch::Aliases(_)
+            | limits::TooMuch::Directives(_)
             | limits::TooMuch::Fragments
             | limits::TooMuch::Operations => Code::CostExceeded,
         };
@@ -152,7 +154,8 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepar
     );
     // What the operation causes continues at its span; while tracing is off, where the caller's own trace is.
     let trace = spans::context_of(&span).unwrap_or(caller.trace);
-    let request = with_data(prepared.request, caller, trace, reader);
+    let charge = charge(transport, caller);
+    let request = with_data(prepared.request, caller, trace, reader, charge.as_ref());
     let executed = acting::scope(caller.viewer.acting(), transport.edge.execute(request));
     let executed = executed.instrument(span.clone());
     let response = match tokio::time::timeout(LIMIT, executed).await {
@@ -165,7 +168,13 @@ pub(crate) async fn run(transport: &Transport, caller: &Caller, prepared: Prepar
     if response.is_err() {
         spans::failed(&span, "graphql");
     }
-    finished(response, caller, &prepared.order)
+    finished(response, caller, &prepared.order, charge.as_ref())
+}
+
+/// The account that an operation is charged to; nobody's when there is no viewer.
+fn charge(transport: &Transport, caller: &Caller) -> Option<Arc<Charge>> {
+    let identity = caller.viewer.identity()?;
+    Some(Arc::new(Charge::new(&transport.throttle, &identity.subject.0)))
 }
 
 /// What an operation answers: one response of a query or a mutation, of a subscription as many as come.
@@ -177,10 +186,11 @@ pub(crate) fn responses(
     match prepared.operation {
         OperationType::Subscription => {
             let reader = Arc::new(Reader::for_subscription(&transport.app, &caller.viewer));
-            let request = with_data(prepared.request, &caller, caller.trace, reader);
+            let charge = charge(transport, &caller);
+            let request = with_data(prepared.request, &caller, caller.trace, reader, charge.as_ref());
             let responses = acting::stream(caller.viewer.acting(), transport.edge.execute_stream(request));
             responses
-                .map(move |response| finished(response, &caller, &prepared.order))
+                .map(move |response| finished(response, &caller, &prepared.order, None))
                 .boxed()
         }
         OperationType::Query | OperationType::Mutation => {
@@ -200,7 +210,17 @@ const fn operation_word(operation: OperationType) -> &'static str {
 }
 
 /// Adds to a request what the resolvers need.
-fn with_data(request: Request, caller: &Caller, trace: TraceContext, reader: Arc<Reader>) -> Request {
+fn with_data(
+    request: Request,
+    caller: &Caller,
+    trace: TraceContext,
+    reader: Arc<Reader>,
+    charge: Option<&Arc<Charge>>,
+) -> Request {
+    let request = match charge {
+        Some(charge) => request.data(charge.clone()),
+        None => request,
+    };
     request
         .data(caller.viewer.clone())
         .data(RequestTrace(trace))
@@ -209,8 +229,18 @@ fn with_data(request: Request, caller: &Caller, trace: TraceContext, reader: Arc
 
 /// Puts the fields in order and gives every error its code: what has none comes from the library, which only speaks of
 /// the request. Our own faults get the request's id.
-fn finished(mut response: Response, caller: &Caller, order: &Order) -> Response {
+fn finished(
+    mut response: Response,
+    caller: &Caller,
+    order: &Order,
+    charge: Option<&Arc<Charge>>,
+) -> Response {
     order.apply(&mut response.data);
+    if let Some(standing) = charge.and_then(|charge| charge.standing()) {
+        response
+            .extensions
+            .insert("cost".to_owned(), standing.extension());
+    }
     for error in &mut response.errors {
         let too_complex = error.message == TOO_COMPLEX;
         if too_complex {

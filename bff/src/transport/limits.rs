@@ -10,12 +10,8 @@ use async_graphql::{
     parser::types::{ExecutableDocument, FragmentDefinition, Selection, SelectionSet},
 };
 
-/// Fields of the longest way down. Introspection is exempt: its standard query goes deeper than any of ours.
-const MAX_DEPTH: usize = 12;
-/// Fields altogether.
-const MAX_FIELDS: usize = 1_500;
-/// Fields at the root of an operation: each may be a whole query of its own.
-const MAX_ROOT_FIELDS: usize = 20;
+use crate::config::Limits;
+
 /// Operations in one document.
 const MAX_OPERATIONS: usize = 10;
 /// Fragments in one document.
@@ -24,12 +20,16 @@ const MAX_FRAGMENTS: usize = 50;
 /// A request asks for too much. The text says how much would do.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TooMuch {
-    #[error("The query is nested deeper than {MAX_DEPTH} fields. Ask in several requests.")]
-    Depth,
-    #[error("The query has more than {MAX_FIELDS} fields. Ask in several requests.")]
-    Fields,
-    #[error("The query has more than {MAX_ROOT_FIELDS} fields at its root. Ask in several requests.")]
-    RootFields,
+    #[error("The query is nested deeper than {0} fields. Ask in several requests.")]
+    Depth(u16),
+    #[error("The query has more than {0} fields. Ask in several requests.")]
+    Fields(u16),
+    #[error("The query has more than {0} fields at its root. Ask in several requests.")]
+    RootFields(u16),
+    #[error("The query gives more than {0} fields another name. Ask in several requests.")]
+    Aliases(u16),
+    #[error("The query has more than {0} directives. Ask in several requests.")]
+    Directives(u16),
     #[error("The document has more than {MAX_OPERATIONS} operations. Send the one that is meant.")]
     Operations,
     #[error("The document has more than {MAX_FRAGMENTS} fragments. Ask in several requests.")]
@@ -38,13 +38,15 @@ pub(crate) enum TooMuch {
     Circle(Name),
 }
 
-/// How much a selection asks for.
+/// How much a selection asks for, fragments unfolded.
 #[derive(Debug, Clone, Copy, Default)]
 struct Extent {
     depth: usize,
     fields: usize,
     /// Fields of the selection itself, fragments unfolded.
     own: usize,
+    aliases: usize,
+    directives: usize,
     /// Whether it asks for the schema.
     introspects: bool,
 }
@@ -62,8 +64,29 @@ pub(crate) struct Checked {
     pub introspects: bool,
 }
 
+impl Extent {
+    fn with_directives(mut self, more: usize) -> Self {
+        self.directives = self.directives.saturating_add(more);
+        self
+    }
+
+    /// Whether this is within `limits`, wherever in a document it stands.
+    fn within(&self, limits: Limits) -> Result<(), TooMuch> {
+        if self.fields > usize::from(limits.max_fields) {
+            return Err(TooMuch::Fields(limits.max_fields));
+        }
+        if self.aliases > usize::from(limits.max_aliases) {
+            return Err(TooMuch::Aliases(limits.max_aliases));
+        }
+        if self.directives > usize::from(limits.max_directives) {
+            return Err(TooMuch::Directives(limits.max_directives));
+        }
+        Ok(())
+    }
+}
+
 /// Checks every operation of a document.
-pub(crate) fn check(document: &ExecutableDocument) -> Result<Checked, TooMuch> {
+pub(crate) fn check(document: &ExecutableDocument, limits: Limits) -> Result<Checked, TooMuch> {
     if document.operations.iter().count() > MAX_OPERATIONS {
         return Err(TooMuch::Operations);
     }
@@ -76,21 +99,18 @@ pub(crate) fn check(document: &ExecutableDocument) -> Result<Checked, TooMuch> {
     };
     // Those that nobody uses too: the validation looks at them before it refuses them.
     for name in document.fragments.keys() {
-        if counter.fragment(name)?.fields > MAX_FIELDS {
-            return Err(TooMuch::Fields);
-        }
+        counter.fragment(name)?.within(limits)?;
     }
     let mut introspects = false;
     for (_, operation) in document.operations.iter() {
-        let extent = counter.selection(&operation.node.selection_set.node)?;
-        if extent.depth > MAX_DEPTH {
-            return Err(TooMuch::Depth);
+        let mut extent = counter.selection(&operation.node.selection_set.node)?;
+        extent.directives = extent.directives.saturating_add(operation.node.directives.len());
+        if extent.depth > usize::from(limits.max_depth) {
+            return Err(TooMuch::Depth(limits.max_depth));
         }
-        if extent.fields > MAX_FIELDS {
-            return Err(TooMuch::Fields);
-        }
-        if extent.own > MAX_ROOT_FIELDS {
-            return Err(TooMuch::RootFields);
+        extent.within(limits)?;
+        if extent.own > usize::from(limits.max_root_fields) {
+            return Err(TooMuch::RootFields(limits.max_root_fields));
         }
         introspects |= extent.introspects;
     }
@@ -119,15 +139,27 @@ impl<'d> Counter<'d> {
                         },
                         fields: below.fields.saturating_add(1),
                         own: 1,
+                        aliases: below
+                            .aliases
+                            .saturating_add(usize::from(field.node.alias.is_some())),
+                        directives: below.directives.saturating_add(field.node.directives.len()),
                         introspects: below.introspects || matches!(name, "__schema" | "__type"),
                     }
                 }
-                Selection::InlineFragment(fragment) => self.selection(&fragment.node.selection_set.node)?,
-                Selection::FragmentSpread(spread) => self.fragment(&spread.node.fragment_name.node)?,
+                Selection::InlineFragment(fragment) => {
+                    let inside = self.selection(&fragment.node.selection_set.node)?;
+                    inside.with_directives(fragment.node.directives.len())
+                }
+                Selection::FragmentSpread(spread) => {
+                    let inside = self.fragment(&spread.node.fragment_name.node)?;
+                    inside.with_directives(spread.node.directives.len())
+                }
             };
             whole.depth = whole.depth.max(part.depth);
             whole.fields = whole.fields.saturating_add(part.fields);
             whole.own = whole.own.saturating_add(part.own);
+            whole.aliases = whole.aliases.saturating_add(part.aliases);
+            whole.directives = whole.directives.saturating_add(part.directives);
             whole.introspects |= part.introspects;
         }
         Ok(whole)
@@ -156,13 +188,46 @@ mod tests {
 
     use super::*;
 
+    const LIMITS: Limits = Limits {
+        max_depth: 12,
+        max_fields: 1_500,
+        max_root_fields: 20,
+        max_aliases: 100,
+        max_directives: 50,
+    };
+
     fn checked(query: &str) -> Result<(), TooMuch> {
-        check(&parse_query(query).unwrap()).map(drop)
+        check(&parse_query(query).unwrap(), LIMITS).map(drop)
+    }
+
+    #[test]
+    fn aliases_and_directives_are_limited_and_fragments_hide_none() {
+        let aliases = |count: usize| (0..count).map(|n| format!("a{n}: b ")).collect::<String>();
+        assert_eq!(checked(&format!("{{ a {{ {} }} }}", aliases(100))), Ok(()));
+        assert_eq!(
+            checked(&format!("{{ a {{ {} }} }}", aliases(101))),
+            Err(TooMuch::Aliases(100))
+        );
+        let twice = format!(
+            "{{ a {{ ...f }} b {{ ...f }} }} fragment f on T {{ {} }}",
+            aliases(60)
+        );
+        assert_eq!(checked(&twice), Err(TooMuch::Aliases(100)));
+        let directives = |count: usize| "@skip(if: false) ".repeat(count);
+        assert_eq!(checked(&format!("{{ a {} }}", directives(50))), Ok(()));
+        for query in [
+            format!("{{ a {} }}", directives(51)),
+            format!("{{ ... {} {{ a }} }}", directives(51)),
+            format!("{{ ...f {} }} fragment f on Query {{ a }}", directives(51)),
+            format!("query {} {{ a }}", directives(51)),
+        ] {
+            assert_eq!(checked(&query), Err(TooMuch::Directives(50)), "{query}");
+        }
     }
 
     #[test]
     fn to_ask_for_the_schema_is_noticed_in_fragments_too() {
-        let asks = |query: &str| check(&parse_query(query).unwrap()).unwrap().introspects;
+        let asks = |query: &str| check(&parse_query(query).unwrap(), LIMITS).unwrap().introspects;
         assert!(asks("{ __schema { types { name } } }"));
         assert!(asks(
             "{ ...f } fragment f on Query { __type(name: \"Query\") { name } }"
@@ -176,7 +241,7 @@ mod tests {
             format!("{{ {outer} {} }}", "{ a ".repeat(depth) + &"}".repeat(depth))
         };
         assert_eq!(checked(&nested("a", 11)), Ok(()));
-        assert_eq!(checked(&nested("a", 12)), Err(TooMuch::Depth));
+        assert_eq!(checked(&nested("a", 12)), Err(TooMuch::Depth(12)));
         assert_eq!(checked(&nested("__schema", 20)), Ok(()));
     }
 
@@ -190,7 +255,7 @@ mod tests {
             ));
         }
         bomb.push_str(" fragment f40 on T { a }");
-        assert_eq!(checked(&bomb), Err(TooMuch::Fields));
+        assert_eq!(checked(&bomb), Err(TooMuch::Fields(1_500)));
     }
 
     #[test]
@@ -202,7 +267,7 @@ mod tests {
     #[test]
     fn root_fields_and_operations_are_limited() {
         let aliases: String = (0..21).map(|n| format!("a{n}: a ")).collect();
-        assert_eq!(checked(&format!("{{ {aliases} }}")), Err(TooMuch::RootFields));
+        assert_eq!(checked(&format!("{{ {aliases} }}")), Err(TooMuch::RootFields(20)));
         let operations: String = (0..11).map(|n| format!("query q{n} {{ a }} ")).collect();
         assert_eq!(checked(&operations), Err(TooMuch::Operations));
     }

@@ -18,6 +18,8 @@ mod edge;
 mod events;
 mod following;
 mod health;
+mod limits;
+mod matrix;
 mod operators;
 mod page;
 mod products;

@@ -1,7 +1,12 @@
-use contracts::{ids::fresh, purchase_manager::SubmitPurchase, topics::PURCHASE_COMMANDS};
+use contracts::{
+    ids::fresh,
+    product_admin::ProductChanged,
+    purchase_manager::SubmitPurchase,
+    topics::{PURCHASE_COMMANDS, PURCHASE_EVENTS},
+};
 use serde_json::{Value, json};
 
-use crate::edge::{Around, Edge, decoded, know_nothing, product, product_id, purchase_id};
+use crate::edge::{Around, Edge, SOON, decoded, know_nothing, product, product_id, purchase, purchase_id};
 
 async fn count(edge: &Edge, table: &'static str) -> i64 {
     let query = match table {
@@ -199,5 +204,68 @@ async fn every_bad_input_is_refused_by_name_and_nothing_is_written() {
 
     let exact = edge.submit(&token, fresh(), expecting("19.990")).await;
     assert_eq!(exact["userErrors"], json!([]));
+    edge.stop().await;
+}
+
+/// An edge on which a customer may have two purchases under way.
+async fn edge_with_a_cap(lamp: &ProductChanged) -> Edge {
+    let mut around = Around::new()
+        .await
+        .with_products(std::slice::from_ref(lamp))
+        .await;
+    know_nothing(&around).await;
+    around.flags.push("--max-open-purchases=2");
+    let edge = around.start().await;
+    edge.catalogue_has(1).await;
+    edge
+}
+
+#[tokio::test]
+async fn a_customer_has_so_many_purchases_under_way_and_no_more() {
+    let lamp = product("LAMP", 1_999);
+    let edge = edge_with_a_cap(&lamp).await;
+    let anna = edge.customer("anna");
+    let lines = || json!([{ "productId": product_id(&lamp), "quantity": 1 }]);
+    let first_key = fresh();
+    let first = edge.submit(&anna, first_key, lines()).await;
+    edge.submit(&anna, fresh(), lines()).await;
+    let third = edge.submit(&anna, fresh(), lines()).await;
+    assert_eq!(third["purchase"], serde_json::Value::Null);
+    assert_eq!(third["userErrors"][0]["code"], "TEMPORARILY_UNAVAILABLE");
+    assert_eq!(third["userErrors"][0]["retryable"], true);
+    // What was accepted before is answered as before, and others are not affected.
+    assert_eq!(edge.submit(&anna, first_key, lines()).await["deduplicated"], true);
+    let ben = edge.submit(&edge.customer("ben"), fresh(), lines()).await;
+    assert_eq!(ben["userErrors"], json!([]));
+
+    let ended = decoded(&first["purchase"]["id"]);
+    edge.publish(PURCHASE_EVENTS, ended.0, &purchase(ended, "anna", 3, "COMPLETED"))
+        .await;
+    testkit::eventually("there is room for another one", SOON, async || {
+        let again = edge.submit(&anna, fresh(), lines()).await;
+        (again["userErrors"] == json!([])).then_some(())
+    })
+    .await;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn two_submits_at_the_cap_admit_one() {
+    let lamp = product("LAMP", 1_999);
+    let edge = edge_with_a_cap(&lamp).await;
+    for round in 0..10 {
+        let token = edge.customer(&format!("customer-{round}"));
+        let lines = || json!([{ "productId": product_id(&lamp), "quantity": 1 }]);
+        edge.submit(&token, fresh(), lines()).await;
+        let (one, other) = tokio::join!(
+            edge.submit(&token, fresh(), lines()),
+            edge.submit(&token, fresh(), lines())
+        );
+        let admitted = [one, other]
+            .iter()
+            .filter(|payload| !payload["purchase"].is_null())
+            .count();
+        assert_eq!(admitted, 1, "round {round}");
+    }
     edge.stop().await;
 }
