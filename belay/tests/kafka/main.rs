@@ -142,6 +142,7 @@ async fn a_client_with_a_certificate_is_let_in_and_one_without_is_told_why_not()
     for identity in [String::new(), files("strange", &strange)] {
         let refused = check(&identity).await;
         expect(&refused, 2, "cannot be used");
+        expect(&refused, 2, " alert ");
     }
 }
 

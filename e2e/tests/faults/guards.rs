@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use mailbox::failpoint::{Guard, Point, VARIABLE, WITHOUT};
 
-use crate::{check::Expectations, messages, outages, report::Row, world::World};
+use crate::{check::Expectations, conditions, messages, outages, report::Row, world::World};
 
 /// How long a system without a guard may take until nothing moves: it may never come to that.
 const SETTLE: Duration = Duration::from_secs(25);
 /// How long purchase-manager pauses between a decision and its writing, in milliseconds: others come in between.
 const PAUSE_MS: u32 = 120;
+/// Purchases accepted meanwhile.
+const CANCELLED: usize = 120;
 /// The share of customers who change their minds at once, in percent.
 const CANCELS: u32 = 60;
 
@@ -32,10 +34,7 @@ pub async fn suffer_for(guard: Guard, world: &mut World, row: &mut Row) -> anyho
             world.fleet.start(number, &world.stage, &slow)?;
             world.fleet.ready(number).await?;
             world.shop.cancels = CANCELS;
-            let fault = async |_: &mut World| {
-                tokio::time::sleep(Duration::from_secs(10)).await;
-                Ok(())
-            };
+            let fault = async |world: &mut World| conditions::more_are_accepted(world, CANCELLED).await;
             let suffered = world.suffer(row, fault).await;
             world.shop.cancels = crate::traffic::CANCELS;
             suffered?;

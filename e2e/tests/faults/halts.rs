@@ -33,7 +33,6 @@ pub async fn replaced(world: &mut World, service: &'static str) -> anyhow::Resul
     world.fleet.signal(number, Signal::SIGSTOP)?;
     let mut ghost = world.fleet.forsake(number)?;
     world.fleet.bring_back(number, &world.stage).await?;
-    tokio::time::sleep(Duration::from_secs(2)).await;
     ghost.signal(Signal::SIGCONT)?;
     let ended = ghost.ended(Duration::from_secs(30)).await;
     anyhow::ensure!(

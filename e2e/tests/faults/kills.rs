@@ -6,7 +6,7 @@ use mailbox::failpoint::{Point, VARIABLE};
 use nix::sys::signal::Signal;
 use rand::Rng;
 
-use crate::{serve::SERVICES, world::World};
+use crate::{conditions, serve::SERVICES, world::World};
 
 /// How long a service may take to come to the place where it is to die.
 const REACH_LIMIT: Duration = Duration::from_secs(60);
@@ -52,7 +52,5 @@ pub async fn killed_at(world: &mut World, service: &'static str, point: Point) -
 pub async fn partitions_move(world: &mut World, service: &'static str) -> anyhow::Result<()> {
     let first = world.fleet.of(service);
     world.fleet.kill(first).await?;
-    // Longer than the session: the broker has given the partitions away.
-    tokio::time::sleep(Duration::from_secs(8)).await;
-    Ok(())
+    conditions::one_member_is_left(world, service).await
 }

@@ -21,6 +21,7 @@
 //! | [`check`] | settling, the audit, and what the audit cannot see |
 //! | [`ledger`] | whether everything that was committed was sent |
 //! | [`world`] | all of it together |
+//! | [`conditions`] | what a fault waits for |
 //! | [`catalogue`] | the faults |
 //! | [`kills`], [`halts`], [`outages`], [`messages`] | how each of them is done |
 //! | [`guards`] | inbox, barrier, row lock and delete rule, switched off one at a time |
@@ -32,6 +33,7 @@
 
 mod catalogue;
 mod check;
+mod conditions;
 mod endurance;
 mod fleet;
 mod guards;

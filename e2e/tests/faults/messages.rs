@@ -30,7 +30,7 @@ use sqlx::Connection;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{serve::SERVICES, world::World};
+use crate::{conditions, serve::SERVICES, world::World};
 
 /// How long messages are repeated.
 const REPEATING: Duration = Duration::from_secs(8);
@@ -40,6 +40,8 @@ const IDLE: Duration = Duration::from_secs(15);
 const COPY: &str = "faults-copy";
 /// How far a clock is off, in seconds.
 const OFF: i64 = 300;
+/// Purchases accepted while clocks are off.
+const WITH_WRONG_CLOCKS: usize = 100;
 
 type Copier = ThreadedProducer<DefaultProducerContext>;
 
@@ -252,8 +254,7 @@ pub async fn clocks_off(world: &mut World) -> anyhow::Result<()> {
     for number in 0..world.fleet.len() {
         world.fleet.ready(number).await?;
     }
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    Ok(())
+    conditions::more_are_accepted(world, WITH_WRONG_CLOCKS).await
 }
 
 /// Puts the clocks right.

@@ -9,10 +9,15 @@ use rdkafka::{
     client::DefaultClientContext,
 };
 
-use crate::world::World;
+use crate::{conditions, world::World};
 
 /// How long a server keeps a connection whose other end does not answer: the relay's keepalive is 10 s and 3 probes, 2 s apart.
 const KEEPALIVE: Duration = Duration::from_secs(16);
+
+/// Purchases that wait for services that are away, before what they wait for is deleted.
+const PILED_UP: i64 = 25;
+/// Messages that are committed and unsent when their senders die.
+const UNSENT: i64 = 25;
 
 /// The broker dies and comes back on its data after a while.
 pub async fn broker_killed(world: &mut World, away: Duration) -> anyhow::Result<()> {
@@ -24,7 +29,7 @@ pub async fn broker_killed(world: &mut World, away: Duration) -> anyhow::Result<
 /// The broker dies, services go on writing to their outboxes, and then everybody who sends dies too.
 pub async fn everything_killed(world: &mut World) -> anyhow::Result<()> {
     world.stage.kill_broker().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    conditions::messages_are_unsent(world, UNSENT).await?;
     for number in 0..world.fleet.len() {
         world.fleet.kill(number).await?;
     }
@@ -47,8 +52,7 @@ pub async fn records_deleted(world: &mut World, services: [&'static str; 2]) -> 
         let number = world.fleet.of(service);
         world.fleet.kill(number).await?;
     }
-    // Time for others to send to them.
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    conditions::purchases_pile_up(world, PILED_UP).await?;
     let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
         .set("bootstrap.servers", world.stage.bootstrap())
         .set("log_level", "2")

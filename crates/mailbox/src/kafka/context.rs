@@ -70,10 +70,11 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("librdkafka: {error}: {reason}");
+        // A broker that does not believe our certificate says so in a TLS alert, which comes as a connection that broke.
         let lasting = matches!(
             error.rdkafka_error_code(),
             Some(RDKafkaErrorCode::Authentication | RDKafkaErrorCode::SSL)
-        );
+        ) || reason.contains(" alert ");
         let mut trouble = self.trouble.lock().expect("nobody panics with it");
         // That every broker is down follows from the reason, and comes after it.
         if lasting || trouble.as_ref().is_none_or(|known| !known.lasting) {
