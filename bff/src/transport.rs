@@ -10,6 +10,7 @@
 //! | [`events`] | server-sent events, for subscriptions without a WebSocket |
 //! | [`websocket`] | graphql-transport-ws: <https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md> |
 //! | [`limits`] | what one request may ask for |
+//! | [`typename`] | `__typename` by the specification |
 //! | [`throttle`] | what one viewer may ask for over time |
 //! | [`execute`] | from a request to its answer, the same for both ways |
 //! | [`order`] | the order of an answer's fields |
@@ -23,6 +24,7 @@ mod negotiate;
 mod order;
 mod playground;
 mod throttle;
+mod typename;
 mod websocket;
 
 use std::sync::Arc;

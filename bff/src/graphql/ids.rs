@@ -151,9 +151,17 @@ pub(crate) fn saga_message(purchase: PurchaseId, place: i64) -> ID {
 
 /// The failure for an id that is none of the kind that is asked for.
 pub(crate) fn not_an_id_of(kind: &str) -> Failure {
-    Failure::BadInput(format!(
-        "This is not the id of a {kind}. Use an id as this API gave it."
-    ))
+    Failure::BadInput(no_id_text(kind))
+}
+
+/// What is said to an id that is none of the kind that is asked for.
+pub(crate) fn no_id_text(kind: &str) -> String {
+    let article = if kind.starts_with(['a', 'e', 'i', 'o', 'u']) {
+        "an"
+    } else {
+        "a"
+    };
+    format!("This is not the id of {article} {kind}. Use an id as this API gave it.")
 }
 
 fn encode(tag: &str, value: impl Display) -> ID {

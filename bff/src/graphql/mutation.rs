@@ -331,6 +331,5 @@ fn cannot_be_reached() -> Refusal {
 }
 
 pub(super) fn not_an_id(kind: &str, field: &str) -> Refusal {
-    let message = format!("This is not the id of a {kind}. Use an id as this API gave it.");
-    Refusal::new(UserErrorCode::Invalid, message).at([field])
+    Refusal::new(UserErrorCode::Invalid, ids::no_id_text(kind)).at([field])
 }

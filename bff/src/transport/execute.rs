@@ -14,7 +14,7 @@ use serde_json::{Map, Value as Json};
 use tracing::Instrument;
 use uuid::Uuid;
 
-use super::{Transport, limits, order::Order};
+use super::{Transport, limits, order::Order, typename};
 use crate::{
     auth::{TokenError, Viewer},
     graphql::{Charge, Code, MAX_COMPLEXITY, Reader, RequestTrace},
@@ -98,6 +98,12 @@ pub(crate) fn prepare(transport: &Transport, viewer: &Viewer, asked: Asked) -> R
             | limits::TooMuch::Operations => Code::CostExceeded,
         };
         error_with(code, &error.to_string())
+    })?;
+    typename::check(document).map_err(|wrong| {
+        coded(
+            ServerError::new(wrong.to_string(), Some(wrong.at)),
+            Code::BadUserInput,
+        )
     })?;
     if checked.introspects && !transport.introspection.allows(viewer) {
         return Err(error_with(
