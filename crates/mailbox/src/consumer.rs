@@ -33,7 +33,10 @@ use crate::{
     backlog::{Backlog, STATISTICS_INTERVAL_MS},
     failpoint::{self, Guard, Point},
     inbox,
-    kafka::{ClusterWatch, Context},
+    kafka::{
+        Context,
+        stall::{Begins, StallWatch},
+    },
     limit::{self, STATEMENT_LIMIT},
     parked::{Cause, park_received, readable_key},
 };
@@ -141,17 +144,17 @@ impl<H: Handler> Consumer<H> {
         }
     }
 
-    /// Takes messages from the broker until `shutdown`; from another cluster by another client.
+    /// Takes messages from the broker until `shutdown`, by a new client whenever one stands still.
     async fn read(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
-            self.read_cluster(shutdown).await?;
+            self.read_by_one_client(shutdown).await?;
         }
         Ok(())
     }
 
-    /// Takes messages until `shutdown`, or until another cluster answers.
-    async fn read_cluster(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
-        let generation = Arc::default();
+    /// Takes messages until `shutdown`, or until the client stands still.
+    async fn read_by_one_client(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let generation = Arc::<AtomicU64>::default();
         let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
             service: self.service.clone(),
@@ -162,17 +165,17 @@ impl<H: Handler> Consumer<H> {
         };
         let mut config = self.kafka.group_consumer(&self.group);
         config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
-        let consumer = self.kafka.stream(&config, context)?;
+        let consumer = Arc::new(self.kafka.stream(&config, context)?);
         consumer.subscribe(&self.topics)?;
-        let mut cluster = ClusterWatch::new();
+        let mut watch = StallWatch::new(Begins::AtItsOffsets, Arc::clone(&generation));
         let mut complained = None;
         let most = if self.delay.is_zero() { BATCH_MESSAGES } else { 1 };
         loop {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let first = tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = cluster.replaced(consumer.client()) => {
-                    tracing::warn!(group = %self.group, "another cluster answers, which is read by a new client");
+                () = watch.stalled(&consumer) => {
+                    tracing::warn!(group = %self.group, "the broker has messages that do not come, so another client asks for them");
                     break;
                 }
                 message = consumer.recv() => message,
@@ -210,6 +213,9 @@ impl<H: Handler> Consumer<H> {
                     }
                 }
             }
+            for message in &batch {
+                watch.received(message.topic(), message.partition(), message.offset());
+            }
             if generation.load(Ordering::Acquire) != before {
                 drop_revoked(&consumer, &mut batch);
             }
@@ -220,12 +226,15 @@ impl<H: Handler> Consumer<H> {
                 store_offsets(&consumer, &batch);
             }
         }
-        consumer
-            .close(CLOSE_LIMIT, |consumer| {
-                // What is not committed is delivered again, and known by the inbox.
-                let _ = consumer.commit_consumer_state(CommitMode::Sync);
-            })
-            .await;
+        // A look that is still under way keeps the client, which is closed after it. What is not committed is delivered again,
+        // and known by the inbox.
+        if let Some(consumer) = Arc::into_inner(consumer) {
+            consumer
+                .close(CLOSE_LIMIT, |consumer| {
+                    let _ = consumer.commit_consumer_state(CommitMode::Sync);
+                })
+                .await;
+        }
         backlog.left();
         Ok(())
     }

@@ -3,15 +3,15 @@
 //! | module | job |
 //! |---|---|
 //! | [`security`] | TLS and SASL |
-//! | [`cluster`] | noticing that another cluster answers |
 //! | [`context`] | what librdkafka calls back: tokens |
 //! | [`token`], [`token_source`] | tokens for OAUTHBEARER, renewed in the background |
+//! | [`stall`] | noticing a consumer that gets nothing although there is something |
 //! | [`secret`] | a text that is not printed |
 
-mod cluster;
 pub mod context;
 pub mod secret;
 pub mod security;
+pub(crate) mod stall;
 pub mod token;
 pub mod token_source;
 
@@ -30,7 +30,6 @@ use rdkafka::{
 use tokio_util::sync::CancellationToken;
 
 use crate::closing::Closing;
-pub(crate) use cluster::ClusterWatch;
 pub use context::Context;
 pub use secret::Secret;
 pub use security::Security;

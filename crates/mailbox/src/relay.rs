@@ -31,7 +31,7 @@ use uuid::Uuid;
 use crate::{
     Fault, KafkaSettings, Outbox,
     failpoint::{self, Guard, Point},
-    kafka::{ClusterWatch, RelayProducer},
+    kafka::RelayProducer,
     limit::{STATEMENT_LIMIT, answered},
     outbox::Carrier,
     parked::{Cause, RefusedRow, park_outgoing, settle},
@@ -43,6 +43,10 @@ const BATCH_ROWS: i64 = 500;
 const POLL: Duration = Duration::from_millis(100);
 /// How often an instance that is not the leader tries to become it.
 const FOLLOWER_POLL: Duration = Duration::from_secs(1);
+/// How long a batch may stay unacknowledged before another client sends it again. A broker that is away is waited out by one
+/// client after the other; a client that keeps to a leader which is none any more never ends its waiting
+/// (<https://github.com/confluentinc/librdkafka/issues/4898>).
+const SEND_LIMIT: Duration = Duration::from_secs(60);
 /// Pause after a failure of the database or the broker.
 const FAILURE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -142,7 +146,6 @@ impl Relay {
 
     async fn relay(&self, connection: &mut PgConnection, shutdown: &CancellationToken) -> anyhow::Result<()> {
         let mut producer = self.kafka.relay_producer()?;
-        let mut cluster = ClusterWatch::new();
         let mut parked = answered(self.limit, parked_keys(connection)).await?;
         // Up to this row, rows are sent one at a time: the broker has refused one of them in company.
         let mut alone_to: Option<i64> = None;
@@ -177,11 +180,11 @@ impl Relay {
             }
             failpoint::reach(Point::RelaySelected).await;
             // Dropping the sending loses nothing: what is not deleted is sent again.
-            let sent = tokio::select! {
-                sent = self.send(&producer, rows, shutdown) => sent?,
-                () = cluster.replaced(producer.client()) => anyhow::bail!("another cluster answers"),
+            let sending = self.send(&producer, rows, shutdown);
+            let Ok(sent) = tokio::time::timeout(SEND_LIMIT, sending).await else {
+                anyhow::bail!("the broker has not acknowledged a batch within {SEND_LIMIT:?}");
             };
-            let Some(sent) = sent else { break };
+            let Some(sent) = sent? else { break };
             failpoint::reach(Point::RelaySent).await;
             let acknowledged: Vec<i64> = sent
                 .iter()
@@ -218,7 +221,6 @@ impl Relay {
                 // A gapless producer that failed once refuses everything after it: purge it, and read the rows again.
                 producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
                 producer = self.kafka.relay_producer()?;
-                cluster = ClusterWatch::new();
             }
             if let Some(error) = failure {
                 tracing::warn!(service = %self.service, "the broker did not take a batch, which is sent again: {error}");

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use rdkafka::{
-    Offset, TopicPartitionList,
+    Message as _, Offset, TopicPartitionList,
     consumer::{Consumer as _, StreamConsumer},
     error::KafkaError,
 };
@@ -15,7 +15,10 @@ use crate::{
     Codec, KafkaSettings, Received,
     closing::Closing,
     consumer::open,
-    kafka::{ClusterWatch, Context},
+    kafka::{
+        Context,
+        stall::{Begins, StallWatch},
+    },
 };
 
 /// How long the broker may take to say what partitions there are.
@@ -60,7 +63,7 @@ impl Tail {
         Ok(())
     }
 
-    /// The same with one client: until `shutdown`, or until another cluster answers.
+    /// The same with one client: until `shutdown`, or until it stands still.
     async fn follow(
         &self,
         shutdown: &CancellationToken,
@@ -70,7 +73,7 @@ impl Tail {
             self.kafka
                 .stream(&self.kafka.tail_consumer(&self.name), self.kafka.context())?,
         );
-        let mut cluster = ClusterWatch::new();
+        let mut watch = StallWatch::new(Begins::AtTheEnd, Arc::default());
         if !self.assign(&consumer, shutdown).await {
             return Ok(());
         }
@@ -78,17 +81,22 @@ impl Tail {
             // Cancel-safe: a message that was not received yet stays in the client's queue.
             let message = tokio::select! {
                 () = shutdown.cancelled() => break,
-                () = cluster.replaced(consumer.client()) => {
-                    tracing::warn!(topic = self.topic, "another cluster answers, which is read by a new client");
+                () = watch.stalled(&consumer) => {
+                    tracing::warn!(topic = self.topic, "the broker has messages that do not come, so another client asks for them");
                     break;
                 }
                 message = consumer.recv() => message,
             };
             match message {
-                Ok(message) => match open(&self.codec, &message.detach()).await {
-                    Ok(received) => each(received),
-                    Err(fault) => tracing::debug!(topic = self.topic, "a live message is skipped: {fault}"),
-                },
+                Ok(message) => {
+                    watch.received(message.topic(), message.partition(), message.offset());
+                    match open(&self.codec, &message.detach()).await {
+                        Ok(received) => each(received),
+                        Err(fault) => {
+                            tracing::debug!(topic = self.topic, "a live message is skipped: {fault}")
+                        }
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(topic = self.topic, "the broker is away or not ready: {error}");
                     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -23,7 +23,8 @@ pub(super) struct Ports {
     pub controller: u16,
 }
 
-/// A cluster id has 16 bytes in URL-safe base64. Every test cluster may have the same: they never meet.
+/// A cluster id has 16 bytes in URL-safe base64. Every test cluster has the same, also one that takes another's place: no client can
+/// go by it to know that everything is new.
 const CLUSTER_ID: &str = "YmVsYXktdGVzdC1jbHVzdA";
 
 /// One appender, to where the guard puts it.
