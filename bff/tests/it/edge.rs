@@ -148,8 +148,23 @@ impl Edge {
         self.around.issuer.customer(subject)
     }
 
-    /// Asks and gives the whole answer.
+    /// Asks and gives data and errors. What the answer says of its cost is left out: two answers to the same question differ in it.
     pub async fn ask(&self, token: Option<&str>, query: &str, variables: Value) -> Value {
+        let mut answer = self.ask_whole(token, query, variables).await;
+        if let Some(extensions) = answer.get_mut("extensions").and_then(Value::as_object_mut) {
+            extensions.remove("cost");
+            if extensions.is_empty() {
+                answer
+                    .as_object_mut()
+                    .expect("an answer is an object")
+                    .remove("extensions");
+            }
+        }
+        answer
+    }
+
+    /// Asks and gives the whole answer.
+    pub async fn ask_whole(&self, token: Option<&str>, query: &str, variables: Value) -> Value {
         let request = self
             .http
             .post(self.url("/graphql"))

@@ -83,7 +83,7 @@ async fn a_viewer_who_asks_for_too_much_has_to_wait_and_nobody_else() {
     let edge = edge(&["--viewer-cost-limit=100", "--viewer-cost-per-second=1"]).await;
     let anna = edge.customer("anna");
     let standing = "{ viewer { rateLimit { limit remaining cost resetAt } } }";
-    let answer = edge.ask(Some(&anna), standing, json!({})).await;
+    let answer = edge.ask_whole(Some(&anna), standing, json!({})).await;
     let limit = &answer["data"]["viewer"]["rateLimit"];
     let cost = limit["cost"].as_i64().unwrap();
     assert_eq!((limit["limit"].as_i64(), cost > 0), (Some(100), true), "{answer}");
