@@ -14,7 +14,7 @@ FUNCTIONS = r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\(([^)]*)\)"
 
 def expressions():
     found = []
-    for path in sorted((ROOT / "compose/grafana/dashboards").glob("*.json")):
+    for path in sorted((ROOT / "kubernetes/components/monitoring/dashboards").glob("*.json")):
         board = json.loads(path.read_text())
         expect(board["uid"].startswith("belay-") and board["panels"], f"{path.name} is no dashboard of ours")
         for panel in board["panels"]:
