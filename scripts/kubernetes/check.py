@@ -114,6 +114,8 @@ def main():
         rules.check_delivered(documents)
     rules.check_metrics(asked, metrics, rules.recorded(groups))
     rules.check_runbooks(groups)
+    rules.check_absent_groups(groups)
+    rules.check_table(metrics)
     alerts = rules.promtool(os.environ["PROMTOOL"], groups)
     at = step(f"{alerts} alerts fire and keep quiet; {len(asked)} expressions ask for what is exported", at)
     print(f"  {practice.check(found)}", flush=True)

@@ -168,11 +168,11 @@ def run(documents, programs, server):
         for name, container, process, address in started:
             wait_for(name, container, process, address)
         check_watch(by_name["audit-watch"][1], documents, programs, place)
-        audit = by_name["audit"][1]
-        given = {**environment(documents, audit), **place}
-        words = [re.sub(r"\$\((\w+)\)", lambda found: given[found.group(1)], word) for word in audit["args"]]
-        done = subprocess.run([programs / "belay", *words], env=clean(given), capture_output=True, text=True)
-        expect(done.returncode == 0, f"CronJob/audit: {done.stderr.strip() or done.stdout.strip()}")
+        for name in ("audit", "audit-everything"):
+            audit = by_name[name][1]
+            given = {**environment(documents, audit), **place}
+            done = subprocess.run([programs / "belay", *audit["args"]], env=clean(given), capture_output=True, text=True)
+            expect(done.returncode == 0, f"CronJob/{name}: {done.stderr.strip() or done.stdout.strip()}")
         for name, _, process, _ in started:
             process.terminate()
         for name, _, process, _ in started:

@@ -19,6 +19,7 @@ FOREIGN = {
     "kube_deployment_status_replicas_available",
     "kube_job_status_failed",
     "kube_cronjob_status_last_successful_time",
+    "kube_cronjob_created",
     # the blackbox exporter, and Strimzi's operator
     "probe_ssl_earliest_cert_expiry",
     "strimzi_certificate_expiration_timestamp_ms",
@@ -35,9 +36,7 @@ def exported():
             continue
         text = file.read_text()
         for kind, name in re.findall(r"(counter|gauge|histogram)!\(\s*\"([a-z_]+)\"", text):
-            found.add(name)
-            if kind == "histogram":
-                found.update(f"{name}_{part}" for part in ("bucket", "sum", "count"))
+            found.update([name] if kind != "histogram" else [f"{name}_{part}" for part in ("bucket", "sum", "count")])
         # crates/mailbox/src/backlog.rs sets its gauges by one function.
         found.update(re.findall(r"self\.gauge\(\s*\"([a-z_]+)\"", text))
     return found
@@ -107,6 +106,13 @@ def groups_declared():
     return found
 
 
+def check_absent_groups(groups):
+    """The alert on a group without members asks for each group by name."""
+    rule = next(rule for rule in alerts(groups) if rule["alert"] == "BelayGroupWithoutMembers")
+    asked = set(re.findall(r'absent\(belay_consumer_partitions\{group="([^"]+)"\}\)', rule["expr"]))
+    expect(asked == groups_declared(), f"BelayGroupWithoutMembers and crates/contracts/src/traffic.rs differ in {asked ^ groups_declared()}")
+
+
 def check_groups(documents):
     """Whoever is scaled by a backlog is scaled by that of a group there is, and of its own."""
     declared = groups_declared()
@@ -162,9 +168,19 @@ def groups_of_file():
     return yaml.safe_load((MANIFESTS / "components/monitoring/rules.yaml").read_text())["spec"]["groups"]
 
 
+def check_table(metrics):
+    """docs/observability.md tells of every metric, and of no other."""
+    text = (ROOT / "docs/observability.md").read_text().partition("## Metrics")[2]
+    told = {name for line in text.splitlines() if line.startswith("| `") for name in re.findall(r"`(belay_[a-z_]+)`", line)}
+    known = {re.sub(r"_(bucket|sum|count)$", "", name) for name in metrics}
+    expect(told == known, f"docs/observability.md and the sources differ in {', '.join(sorted(told ^ known))}")
+
+
 def check_runbooks(groups):
     runbooks = {file.stem for file in (ROOT / "docs/runbooks").glob("Belay*.md")}
     names = {rule["alert"] for rule in alerts(groups)}
+    listed = set(re.findall(r"^- \[(\w+)\]", (ROOT / "docs/runbooks/README.md").read_text(), re.MULTILINE))
+    expect(listed == names, f"docs/runbooks/README.md and the alerts differ in {sorted(listed ^ names)}")
     for rule in alerts(groups):
         runbook = rule["annotations"]["runbook"]
         expect(runbook == f"docs/runbooks/{rule['alert']}.md" and (ROOT / runbook).is_file(), f"{rule['alert']} has no {runbook}")
@@ -184,12 +200,14 @@ def check_tests(groups, tests):
 
 
 def promtool(program, groups):
-    tests = MANIFESTS / "tests/rules.yaml"
+    tests = sorted((MANIFESTS / "tests").glob("*.yaml"))
     with tempfile.TemporaryDirectory() as scratch:
         directory = pathlib.Path(scratch)
         (directory / "rules.yaml").write_text(yaml.safe_dump({"groups": groups}))
-        shutil.copy(tests, directory / "tests.yaml")
-        for words in (["check", "rules", "rules.yaml"], ["test", "rules", "tests.yaml"]):
+        for file in tests:
+            shutil.copy(file, directory / f"tests-{file.name}")
+        named = [f"tests-{file.name}" for file in tests]
+        for words in (["check", "rules", "rules.yaml"], ["test", "rules", *named]):
             done = subprocess.run([program, *words], cwd=directory, capture_output=True, text=True)
             expect(done.returncode == 0, f"promtool {' '.join(words)}: {done.stdout}{done.stderr}")
-    return check_tests(groups, yaml.safe_load(tests.read_text()))
+    return check_tests(groups, {"tests": [test for file in tests for test in yaml.safe_load(file.read_text())["tests"]]})
