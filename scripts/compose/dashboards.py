@@ -45,6 +45,9 @@ def in_source():
             labels = set(re.findall(r'"(\w+)" =>', rest))
             for suffix in ["_bucket", "_sum", "_count"] if kind == "histogram" else [""]:
                 names.setdefault(name + suffix, set()).update(labels)
+        # crates/mailbox/src/backlog.rs sets its gauges by one function.
+        for name in re.findall(r'self\.gauge\(\s*"(\w+)"', path.read_text()):
+            names.setdefault(name, set()).update({"service", "group"})
     return names
 
 

@@ -116,6 +116,7 @@ def main():
     rules.check_runbooks(groups)
     rules.check_absent_groups(groups)
     rules.check_table(metrics)
+    rules.check_twins(groups)
     alerts = rules.promtool(os.environ["PROMTOOL"], groups)
     at = step(f"{alerts} alerts fire and keep quiet; {len(asked)} expressions ask for what is exported", at)
     print(f"  {practice.check(found)}", flush=True)

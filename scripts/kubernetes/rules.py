@@ -188,6 +188,19 @@ def check_runbooks(groups):
     expect(not runbooks - names, f"runbooks of no alert: {sorted(runbooks - names)}")
 
 
+def check_twins(groups, file=ROOT / "compose/prometheus/rules.yml"):
+    """An alert on Docker that has the name of one in the cluster is the same."""
+    ours = {rule["alert"]: rule for rule in alerts(groups)}
+    there = {rule["alert"]: rule for rule in alerts(yaml.safe_load(file.read_text())["groups"])}
+    shared = ours.keys() & there.keys()
+    expect(len(shared) >= 5, f"{file.name} shares no alerts with the cluster's")
+    for name in shared:
+        expect(there[name]["annotations"].get("runbook") == ours[name]["annotations"]["runbook"], f"{file.name}: {name} has no runbook")
+        for part in ("expr", "for", "labels"):
+            same = there[name].get(part) == ours[name].get(part)
+            expect(same or name == "BelayServiceAway", f"{file.name}: {name} has another `{part}` than in the cluster")
+
+
 def check_tests(groups, tests):
     fires, quiet = set(), set()
     for test in tests["tests"]:
