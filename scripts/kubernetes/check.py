@@ -18,6 +18,7 @@ import chart
 import faults
 import flows
 import origins
+import paper
 import practice
 import programs
 import rules
@@ -113,6 +114,7 @@ def main():
         rules.check_groups(documents)
         rules.check_delivered(documents)
     rules.check_metrics(asked, metrics, rules.recorded(groups))
+    paper.check_connections(found["gke"])
     rules.check_runbooks(groups)
     rules.check_absent_groups(groups)
     rules.check_table(metrics)
@@ -125,6 +127,7 @@ def main():
         chart.check(found, os.environ["HELM"])
         at = step("the chart renders the same", at)
     count = faults.check(found, check_native, check_custom, PROGRAMS, groups, metrics)
+    paper.check_faults(count)
     step(f"{count} faults put in are found", at)
 
 
