@@ -263,6 +263,24 @@ def in_manifests(found, check_native, check_custom, binaries, metrics):
             ],
             r"may reach Kafka at 9093",
         ),
+        "a database open to everybody": (
+            gke,
+            reached,
+            lambda d: named(d, "NetworkPolicy", "proxy-asks-cloud-sql")["spec"].update(podSelector={}),
+            r"Job/topics may reach Cloud SQL and needs not",
+        ),
+        "a registry open to everybody": (
+            gke,
+            reached,
+            lambda d: named(d, "NetworkPolicy", "registry-answers-services")["spec"]["ingress"][0].update({"from": [{"podSelector": {}}]}),
+            r"may reach registry and needs not",
+        ),
+        "Google's Kafka open to everybody": (
+            kafka,
+            reached,
+            lambda d: named(d, "NetworkPolicy", "services-talk-to-managed-kafka")["spec"].update(podSelector={}),
+            r"may reach Google's Kafka and needs not",
+        ),
         "a registry out of reach": (
             gke,
             reached,

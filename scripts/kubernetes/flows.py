@@ -83,6 +83,7 @@ def check(documents, whole=True):
         if "belay/" in "".join(container["image"] for container in pod["spec"]["containers"]):
             check_addresses(documents, name, pod, needed(workload, pod, given), whole)
             check_needs(name, pod)
+            check_kept_away(documents, name, pod)
         check_database(documents, name, pod, given)
     check_kafka(documents)
     check_scrapes(documents)
@@ -121,6 +122,29 @@ def check_needs(name, pod):
     for label, needs in wanted.items():
         has = labels_of(pod).get(f"belay/{label}") == "true"
         expect(has == needs, f"{name}: the label belay/{label} is {'there' if has else 'missing'}")
+
+
+def check_kept_away(documents, name, pod):
+    """And the policies go by them: without its label nobody comes to the database, Kafka or the registry."""
+    services = {service["metadata"]["name"]: service for service in of_kind(documents, "Service")}
+    maps = {key: value for one in of_kind(documents, "ConfigMap") for key, value in one["data"].items()}
+    far = [("database", "Cloud SQL", 3307)]
+    if "managedkafka" in maps["BELAY_KAFKA"]:
+        far.append(("kafka", "Google's Kafka", 9092))
+    near = [("database", maps["PGHOST"]), ("kafka", "kafka"), ("registry", "registry")]
+    for label, words, port in far:
+        if labels_of(pod).get(f"belay/asks-{label}") != "true":
+            may = allowed(documents, "egress", labels_of(pod), Peer(words, address=PRIVATE), port, {})
+            expect(not may, f"{name} may reach {words} and needs not")
+    for label, host in near:
+        if host not in services or labels_of(pod).get(f"belay/asks-{label}") == "true":
+            continue
+        for target in selected(documents, {"matchLabels": services[host]["spec"]["selector"]}):
+            ports = ports_of(target)
+            for port in ports.values():
+                out = allowed(documents, "egress", labels_of(pod), Peer(host, labels=labels_of(target), ports=ports), port, ports)
+                let_in = allowed(documents, "ingress", labels_of(target), Peer(name, labels=labels_of(pod)), port, ports)
+                expect(not out and not let_in, f"{name} may reach {host} and needs not")
 
 
 def address_of(name, value):
