@@ -1,6 +1,7 @@
 """The check is checked: each fault that it promises to find is put into a rendering and must be found, in the words that tell of
 that fault and not of another one."""
 
+import copy
 import json
 import pathlib
 import re
@@ -10,6 +11,7 @@ import tempfile
 import common
 import flows
 import origins
+import paper
 import programs
 import rules
 import wiring
@@ -443,7 +445,22 @@ def check(found, check_native, check_custom, binaries, groups, metrics):
     must_find("no dashboards", rules.dashboards, "/nonexistent", r"no dashboards are in")
     must_find("an alert without tests", lambda tests: rules.check_tests(groups, tests), {"tests": []}, r"no test lets \w+ fire")
     must_find("a metric that is not documented", rules.check_table, {*metrics, "belay_new_total"}, r"differ in belay_new_total$")
-    return len(put_in) + len(boards) + 3
+    unnoticed = edited(groups, "BelayGroupWithoutMembers", "belay.orders", "belay.order")
+    must_find("a group that may go unnoticed", rules.check_absent_groups, unnoticed, r"differ in .*belay.orders")
+    other = edited(groups, "BelayOutboxOld", "> 60", "> 90")
+    must_find("an alert that is another one on Docker", rules.check_twins, other, r"BelayOutboxOld has another `expr`")
+    more = changed(found["gke"], lambda d: of(d, "HorizontalPodAutoscaler")["spec"].update(maxReplicas=8))
+    must_find("connections that the page does not know", paper.check_connections, more, r"docs/gke.md: connections are 465, and it says 447")
+    return len(put_in) + len(boards) + 6
+
+
+def edited(groups, alert, old, new):
+    """The rules with a word changed in one of them."""
+    copied = copy.deepcopy(groups)
+    for rule in rules.alerts(copied):
+        if rule["alert"] == alert:
+            rule["expr"] = rule["expr"].replace(old, new)
+    return copied
 
 
 def must_find(words, check_it, subject, message):
