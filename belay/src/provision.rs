@@ -62,6 +62,9 @@ const PLACES: [Place; 8] = [
 /// Makes what is missing on the server that `admin_url` administers, and gives the URL of each service's database with
 /// its own role. Every name begins with `prefix`, so that several systems can share a server.
 ///
+/// The administrator need not be a superuser: a role with CREATEROLE and CREATEDB can do it, such as Cloud SQL's `postgres`
+/// (test `an_administrator_that_is_no_superuser_provisions_twice`). It becomes a member of every service's role.
+///
 /// The roles' passwords are derived from the administrator's, so that nothing has to be kept, and a second run gives the
 /// same ones.
 ///
@@ -166,10 +169,6 @@ pub async fn provision_audit(
         .with_context(|| format!("the role {AUDIT_ROLE} cannot be made"))?;
     let mut urls = BTreeMap::new();
     for place in PLACES.iter().filter(|place| place.service != "registry") {
-        // An administrator that is no superuser grants rights of the roles that it belongs to.
-        execute(&mut admin, &format!("grant {} to current_user", place.role))
-            .await
-            .ok();
         let database = format!("{prefix}{}", place.database);
         let mut inside = PgConnection::connect_with(&options.clone().database(&database)).await?;
         let granted = grant_reading(&mut inside, &database, place).await;
@@ -244,9 +243,17 @@ async fn make_role(admin: &mut PgConnection, role: &str, password: &str) -> Resu
     }
     execute(
         admin,
-        &format!("alter role {role} login nosuperuser nocreatedb nocreaterole password '{password}'"),
+        &format!("alter role {role} login nocreatedb nocreaterole password '{password}'"),
     )
-    .await
+    .await?;
+    // Only a superuser may even say `nosuperuser`, and only a superuser can have made such a role.
+    let powerful = format!("select from pg_roles where rolname = '{role}' and rolsuper");
+    if exists(admin, &powerful).await? {
+        execute(admin, &format!("alter role {role} nosuperuser")).await?;
+    }
+    // An administrator that is no superuser gives databases, schemas and rights to tables only in the name of roles that it
+    // belongs to. From PostgreSQL 16 on, having made a role is not yet that: it is the right to join.
+    execute(admin, &format!("grant {role} to current_user")).await
 }
 
 async fn make_database(admin: &mut PgConnection, database: &str, owner: &str) -> Result<(), sqlx::Error> {
@@ -258,10 +265,6 @@ async fn make_database(admin: &mut PgConnection, database: &str, owner: &str) ->
     {
         return Ok(());
     }
-    // An administrator that is no superuser may give a database only to a role that it belongs to.
-    execute(admin, &format!("grant {owner} to current_user"))
-        .await
-        .ok();
     execute(admin, &format!("create database {database} owner {owner}")).await?;
     execute(
         admin,

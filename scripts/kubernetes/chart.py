@@ -55,7 +55,9 @@ def template(document):
     if document["kind"] == "ConfigMap":
         values = SETTINGS[document["metadata"]["name"]]
         head = {key: value for key, value in document.items() if key != "data"}
-        text = text_of(head) + f"data:\n  {{{{- toYaml .Values.{values} | nindent 2 }}}}\n"
+        # Whatever was written in values.yaml, a number or a truth, is text to a ConfigMap; and 1000000 is not 1e+06.
+        written = '{{ if kindIs "string" $value }}{{ $value | quote }}{{ else }}{{ $value | toJson | quote }}{{ end }}'
+        text = text_of(head) + f"data:\n{{{{- range $key, $value := .Values.{values} }}}}\n  {{{{ $key }}}}: {written}\n{{{{- end }}}}\n"
     text = text.replace(NAMESPACE, "{{ .Release.Namespace }}")
     text = text.replace(
         CHECKSUM, "{{ list .Values.settings .Values.edge .Values.mail | toJson | sha256sum }}"
@@ -122,8 +124,30 @@ def check(found, helm):
             expect(done.returncode == 0, f"helm template: {done.stderr.strip()}")
             given = plain(document for document in yaml.load_all(done.stdout, yaml.CSafeLoader) if document)
             differ(given, plain(found[wanted]), wanted)
+        check_settings(helm, home)
         done = subprocess.run([helm, "lint", "--strict", "--kube-version", VERSION, CHART], capture_output=True, text=True, env={"HOME": home, "PATH": "/usr/bin:/bin"})
         expect(done.returncode == 0, f"helm lint: {done.stdout}{done.stderr}")
+
+
+def check_settings(helm, home):
+    """A ConfigMap holds text alone, whatever somebody writes into the values."""
+    values = {"settings": {"BELAY_NUMBER": 1000000, "BELAY_TRUTH": True, "BELAY_TEXT": "0755"}}
+    done = subprocess.run(
+        [helm, "template", "belay", CHART, "--kube-version", VERSION, "--values", "-", "--set", "edge.BELAY_NUMBER=5"],
+        input=json.dumps(values),
+        capture_output=True,
+        text=True,
+        env={"HOME": home, "PATH": "/usr/bin:/bin"},
+    )
+    expect(done.returncode == 0, f"helm template: {done.stderr.strip()}")
+    found = {}
+    for config in of_kind([d for d in yaml.load_all(done.stdout, yaml.CSafeLoader) if d], "ConfigMap"):
+        for key, value in config["data"].items():
+            expect(isinstance(value, str), f"the chart's ConfigMap {config['metadata']['name']} has {key} as {value!r}")
+        found[config["metadata"]["name"]] = config["data"]
+    wanted = {"BELAY_NUMBER": "1000000", "BELAY_TRUTH": "true", "BELAY_TEXT": "0755"}
+    got = {key: found["settings"].get(key) for key in wanted}
+    expect(got == wanted and found["settings-edge"]["BELAY_NUMBER"] == "5", f"the chart writes {got} for {wanted}")
 
 
 def differ(given, wanted, name):

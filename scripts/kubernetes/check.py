@@ -16,12 +16,14 @@ from kubernetes_validate import validate
 
 import chart
 import faults
+import flows
 import origins
+import paper
 import practice
 import programs
 import rules
 import wiring
-from common import MANIFESTS, NATIVE, ROOT, Fault, expect, name_of, rendered
+from common import MANIFESTS, NATIVE, ROOT, WHOLE, Fault, expect, name_of, rendered
 
 # The oldest that GKE's stable channel still has, and the newest whose schemas are known well.
 KUBERNETES = ["1.33", "1.35"]
@@ -78,9 +80,10 @@ def main():
     for name, documents in found.items():
         try:
             wiring.check(documents, origins.provided(documents))
+            flows.check(documents, whole=name in WHOLE)
         except Fault as fault:
             raise Fault(f"{name}: {fault}") from None
-    at = step("whatever is named is there", at)
+    at = step("whatever is named is there, and within reach of whoever needs it", at)
 
     known, seen, drain = {}, set(), programs.drain_seconds(ROOT)
     with tempfile.TemporaryDirectory() as scratch:
@@ -105,11 +108,17 @@ def main():
     at = step("provisioned, started, probed, audited and ended on a PostgreSQL", at)
 
     groups, metrics = rules.groups_of_file(), rules.exported()
-    asked = [*rules.expressions(groups), *rules.dashboards()]
+    asked = [*rules.expressions(groups), *rules.dashboards(), *rules.adapter()]
     for documents in found.values():
         asked += rules.autoscalers(documents)
-    rules.check_metrics(asked, metrics)
+        rules.check_groups(documents)
+        rules.check_delivered(documents)
+    rules.check_metrics(asked, metrics, rules.recorded(groups))
+    paper.check_connections(found["gke"])
     rules.check_runbooks(groups)
+    rules.check_absent_groups(groups)
+    rules.check_table(metrics)
+    rules.check_twins(groups)
     alerts = rules.promtool(os.environ["PROMTOOL"], groups)
     at = step(f"{alerts} alerts fire and keep quiet; {len(asked)} expressions ask for what is exported", at)
     print(f"  {practice.check(found)}", flush=True)
@@ -118,6 +127,7 @@ def main():
         chart.check(found, os.environ["HELM"])
         at = step("the chart renders the same", at)
     count = faults.check(found, check_native, check_custom, PROGRAMS, groups, metrics)
+    paper.check_faults(count)
     step(f"{count} faults put in are found", at)
 
 

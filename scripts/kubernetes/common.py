@@ -4,6 +4,7 @@ import copy
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -20,7 +21,15 @@ COMBINATIONS = {
     "base with prometheus-adapter": ["prometheus-adapter"],
     "base with monitoring": ["registry", "keda", "monitoring"],
     "base with strimzi": ["registry", "strimzi", "prometheus-adapter", "monitoring"],
+    "base with tracing": ["tracing"],
 }
+# Overlays as somebody changes them: without some components, with others, with settings of their own.
+VARIANTS = {
+    "gke without registry": ("gke", ["registry"], [], ["BELAY_REGISTRY=https://registry.example/apis/ccompat/v7"]),
+    "gke with prometheus-adapter": ("gke-managed-kafka", ["keda"], ["prometheus-adapter"], []),
+}
+# What is complete: every address in it leads somewhere.
+WHOLE = {*OVERLAYS, *VARIANTS}
 # The kinds that Kubernetes has itself; everything else is a custom resource.
 NATIVE = {"v1", "apps/v1", "batch/v1", "policy/v1", "networking.k8s.io/v1", "autoscaling/v2"}
 WORKLOADS = {"Deployment", "StatefulSet", "Job", "CronJob"}
@@ -45,6 +54,7 @@ def rendered():
     """Every overlay and combination by name. No component is left out."""
     found = {name: kustomize(MANIFESTS / "overlays" / name) for name in OVERLAYS}
     found.update(combined(COMBINATIONS))
+    found.update({name: varied(*words) for name, words in VARIANTS.items()})
     used = {path.parent.name for path in (MANIFESTS / "components").glob("*/kustomization.yaml")}
     text = "".join((MANIFESTS / f"overlays/{name}/kustomization.yaml").read_text() for name in OVERLAYS)
     for component in used:
@@ -76,6 +86,25 @@ def combined(combinations):
             )
             found[name] = kustomize(scratch)
     return found
+
+
+def varied(overlay, without, added, settings):
+    """An overlay with other components; what is added takes the place of what is left out."""
+    place = MANIFESTS / "overlays" / overlay
+    description = yaml.safe_load((place / "kustomization.yaml").read_text())
+    names = [pathlib.Path(path).name for path in description["components"]]
+    for name in without:
+        at = names.index(name)
+        names[at : at + 1] = added if name == without[-1] else []
+    if settings:
+        description["configMapGenerator"].append({"name": "settings", "behavior": "merge", "literals": settings})
+    with tempfile.TemporaryDirectory() as scratch:
+        here = pathlib.Path(scratch).resolve()
+        shutil.copy(place / "parameters.yaml", here)
+        description["resources"] = [os.path.relpath(MANIFESTS / "base", here), "parameters.yaml"]
+        description["components"] = [os.path.relpath(MANIFESTS / "components" / name, here) for name in names]
+        (here / "kustomization.yaml").write_text(yaml.safe_dump(description))
+        return kustomize(here)
 
 
 def name_of(document):

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -140,9 +141,10 @@ def drain_seconds(root):
 
 
 def run(documents, programs, server):
-    """Provisions `server` as the Job would, twice, audits nothing, and starts every service on it: each must log in, make its
+    """Provisions `server` as the Job would, twice and as no superuser, and starts every service on it: each must log in, make its
     tables, and then wait for the registry, which is not there. `server` is (host, port, user, password)."""
-    host, port, user, password = server
+    host, port, *_ = server
+    user, password = administrator(server)
     place = {"PGHOST": host, "PGPORT": str(port), "PGSSLMODE": "disable"}
     by_name = {workload["metadata"]["name"]: (pod, container) for workload, pod, container, _ in ours(documents)}
     _, provision = by_name["provision"]
@@ -166,11 +168,11 @@ def run(documents, programs, server):
         for name, container, process, address in started:
             wait_for(name, container, process, address)
         check_watch(by_name["audit-watch"][1], documents, programs, place)
-        audit = by_name["audit"][1]
-        given = {**environment(documents, audit), **place}
-        words = [re.sub(r"\$\((\w+)\)", lambda found: given[found.group(1)], word) for word in audit["args"]]
-        done = subprocess.run([programs / "belay", *words], env=clean(given), capture_output=True, text=True)
-        expect(done.returncode == 0, f"CronJob/audit: {done.stderr.strip() or done.stdout.strip()}")
+        for name in ("audit", "audit-everything"):
+            audit = by_name[name][1]
+            given = {**environment(documents, audit), **place}
+            done = subprocess.run([programs / "belay", *audit["args"]], env=clean(given), capture_output=True, text=True)
+            expect(done.returncode == 0, f"CronJob/{name}: {done.stderr.strip() or done.stdout.strip()}")
         for name, _, process, _ in started:
             process.terminate()
         for name, _, process, _ in started:
@@ -180,6 +182,17 @@ def run(documents, programs, server):
             if process.poll() is None:
                 process.kill()
                 process.wait()
+
+
+def administrator(server):
+    """A role that may make roles and databases and is no superuser, as Cloud SQL's `postgres` is none."""
+    host, port, user, password = server
+    psql = shutil.which("psql") or next(map(str, sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin/psql"))), "psql")
+    made = f"create role manager login createrole createdb password '{PASSWORD}'"
+    words = [psql, "--no-psqlrc", "--quiet", "--host", host, "--port", str(port), "--username", user, "--dbname", "postgres"]
+    done = subprocess.run([*words, "--command", made], env={**os.environ, "PGPASSWORD": password}, capture_output=True, text=True)
+    expect(done.returncode == 0, f"no administrator can be made: {done.stderr.strip()}")
+    return "manager", PASSWORD
 
 
 def check_watch(container, documents, programs, place):

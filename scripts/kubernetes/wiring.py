@@ -13,7 +13,10 @@ def check(documents, secrets):
     check_services(documents)
     check_policies(documents)
     check_targets(documents)
+    check_strimzi(documents)
     for workload, pod in pods(documents):
+        for container in containers(pod):
+            check_restricted(f"{name_of(workload)}, container {container['name']}", pod["spec"].get("securityContext"), container)
         check_pod(documents, name_of(workload), pod, secrets)
         selector = workload["spec"].get("selector")
         if selector:
@@ -31,6 +34,32 @@ def check_twins(documents):
             expect(document["metadata"].get("namespace") == "belay", f"{name_of(document)} is in no namespace")
 
 
+def check_restricted(name, of_pod, container):
+    """What the API server asks of a pod in a namespace that enforces `restricted`."""
+    of_pod, own = of_pod or {}, container.get("securityContext") or {}
+    both = {**of_pod, **own}
+    expect(both.get("runAsNonRoot") is True and both.get("runAsUser") != 0, f"{name} is not restricted: it may run as root")
+    profile = (both.get("seccompProfile") or {}).get("type")
+    expect(profile in ("RuntimeDefault", "Localhost"), f"{name} is not restricted: it has no seccomp profile")
+    expect(own.get("allowPrivilegeEscalation") is False, f"{name} is not restricted: it may gain privileges")
+    expect("ALL" in (own.get("capabilities") or {}).get("drop", []), f"{name} is not restricted: it keeps capabilities")
+    expect(not own.get("privileged"), f"{name} is not restricted: it is privileged")
+
+
+def check_strimzi(documents):
+    """The pods that Strimzi makes, by its templates."""
+    for pool in of_kind(documents, "KafkaNodePool"):
+        template = pool["spec"].get("template", {})
+        check_restricted(f"{name_of(pool)}, Kafka", template.get("pod", {}).get("securityContext"), template.get("kafkaContainer", {}))
+    for cluster in of_kind(documents, "Kafka"):
+        operators = cluster["spec"].get("entityOperator", {})
+        template = operators.get("template", {})
+        for operator in ("userOperator", "topicOperator"):
+            if operator in operators:
+                context = template.get("pod", {}).get("securityContext")
+                check_restricted(f"{name_of(cluster)}, {operator}", context, template.get(f"{operator}Container", {}))
+
+
 def ports_of(pod):
     return {
         port["name"]: port["containerPort"] for container in containers(pod) for port in container.get("ports", []) if "name" in port
@@ -45,6 +74,12 @@ def check_services(documents):
     for service in of_kind(documents, "Service"):
         found = selected(documents, {"matchLabels": service["spec"]["selector"]})
         expect(found, f"{name_of(service)} selects no pod")
+        own = service["metadata"].get("labels", {}).get("app.kubernetes.io/name")
+        name = service["metadata"]["name"]
+        expect(own and (name == own or name.startswith(f"{own}-")), f"{name_of(service)} does not say whose it is")
+        for pod in found:
+            whose = pod["metadata"]["labels"].get("app.kubernetes.io/name")
+            expect(whose == own, f"{name_of(service)} selects the pods of {whose}")
         for port in service["spec"]["ports"]:
             target = port.get("targetPort", port["port"])
             for pod in found:

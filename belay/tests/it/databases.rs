@@ -18,7 +18,7 @@ use uuid::Uuid;
 pub const UNITS: i32 = 2;
 
 /// The services, each with its tables.
-fn services() -> [(&'static str, &'static Migrator); 7] {
+pub fn services() -> [(&'static str, &'static Migrator); 7] {
     [
         ("product-admin", &product_admin::MIGRATOR),
         ("consolidator", &consolidator::MIGRATOR),

@@ -13,6 +13,7 @@ mod doctor;
 mod identity;
 mod operators;
 mod process;
+mod provision;
 mod token;
 mod traffic;
 mod versions;
