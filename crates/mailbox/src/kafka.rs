@@ -167,6 +167,9 @@ impl KafkaSettings {
         config: &ClientConfig,
         context: C,
     ) -> Result<T, KafkaError> {
+        // Without OpenSSL's clean-up when the process exits: it would take away under the client's threads what they still use,
+        // and whoever ends while a client closes would end by a signal.
+        openssl_sys::init();
         config.create_with_context(context)
     }
 
