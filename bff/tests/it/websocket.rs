@@ -9,7 +9,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest, http::HeaderValue},
 };
 
-use crate::edge::{Around, Edge, SOON, answer, know_nothing, purchase, purchase_id};
+use crate::edge::{Around, Edge, SOON, answer, know_nothing, product, purchase, purchase_id};
 
 const FOLLOW: &str = "subscription ($id: ID!) { purchaseUpdated(id: $id) { version state } }";
 
@@ -292,6 +292,49 @@ async fn a_socket_that_says_nothing_is_closed_after_ten_seconds() {
     let edge = edge().await;
     let mut client = Client::open(&edge).await;
     assert_eq!(client.close_code().await, 4408);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn while_the_issuer_is_away_a_client_is_told_to_come_again() {
+    let around = Around::new().await.with_products(&[]).await;
+    around.issuer.server.reset().await;
+    let edge = around.start().await;
+    let mut client = Client::open(&edge).await;
+    let payload = json!({ "Authorization": format!("Bearer {}", edge.customer("anna")) });
+    client
+        .say(json!({ "type": "connection_init", "payload": payload }))
+        .await;
+    assert_eq!(client.close_code().await, 1013);
+    edge.stop().await;
+}
+
+/// The close code 1008 is for a client that begins to read just then; whoever does not read at all cannot be told.
+#[tokio::test]
+async fn a_client_that_does_not_read_is_let_go() {
+    let products: Vec<_> = (0..20)
+        .map(|number| product(&format!("LAMP-{number}"), 1_000))
+        .collect();
+    let edge = Edge::selling(&products).await;
+    let mut client = Client::open(&edge).await;
+    client.say(json!({ "type": "connection_init" })).await;
+    assert_eq!(client.hear().await["type"], "connection_ack");
+    let names: String = (0..90).map(|number| format!("a{number}: name ")).collect();
+    let query = format!("{{ products(first: 20) {{ nodes {{ {names} }} }} }}");
+    // Answers pile up in the buffers of both ends, then the edge waits for ten seconds, then it is gone.
+    let asked = timeout(SOON * 3, async {
+        let mut asked = 0_u64;
+        loop {
+            let subscribe =
+                json!({ "type": "subscribe", "id": asked.to_string(), "payload": { "query": query } });
+            if client.0.send(Message::text(subscribe.to_string())).await.is_err() {
+                return asked;
+            }
+            asked += 1;
+        }
+    });
+    let asked = asked.await.expect("the edge lets it go");
+    assert!(asked > 100, "it was let go for something else: {asked} questions");
     edge.stop().await;
 }
 
