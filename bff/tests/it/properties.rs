@@ -143,7 +143,7 @@ fn told(id: PurchaseId) -> PurchaseUpdated {
 }
 
 /// An edge that knows these products and this purchase, with everything that belongs to it.
-async fn edge(products: &[ProductChanged], id: PurchaseId) -> Edge {
+pub async fn edge(products: &[ProductChanged], id: PurchaseId) -> Edge {
     let edge = Edge::selling(products).await;
     let around = &edge.around;
     for server in [
