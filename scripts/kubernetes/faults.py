@@ -47,6 +47,15 @@ def without(kind, name):
     return change
 
 
+def scaled_by(query):
+    """Has orders' autoscaler ask something else."""
+
+    def change(documents):
+        named(documents, "ScaledObject", "orders")["spec"]["triggers"][0]["metadata"].update(query=query)
+
+    return change
+
+
 def settings(**values):
     """Changes what all services are told."""
 
@@ -374,23 +383,19 @@ def in_manifests(found, check_native, check_custom, binaries, metrics):
         "an autoscaler on an unknown metric": (
             keda,
             known_metrics,
-            lambda d: of(d, "ScaledObject")["spec"]["triggers"][0]["metadata"].update(query="sum(belay_consumer_lags)"),
+            scaled_by("sum(belay_consumer_lags)"),
             r"asks for belay_consumer_lags, which nobody exports",
         ),
         "an autoscaler on an unknown group": (
             keda,
             rules.check_groups,
-            lambda d: named(d, "ScaledObject", "orders")["spec"]["triggers"][0]["metadata"].update(
-                query='sum(belay_consumer_lag{group="belay.order"})'
-            ),
+            scaled_by('sum(belay_consumer_lag{group="belay.order"})'),
             r"ScaledObject/orders goes by the backlog of belay.order, which is no consumer group",
         ),
         "an autoscaler on another one's group": (
             keda,
             rules.check_groups,
-            lambda d: named(d, "ScaledObject", "orders")["spec"]["triggers"][0]["metadata"].update(
-                query='sum(belay_consumer_lag{group="belay.payments"})'
-            ),
+            scaled_by('sum(belay_consumer_lag{group="belay.payments"})'),
             r"ScaledObject/orders goes by the backlog of belay.payments$",
         ),
         "a dashboard that Grafana does not get": (

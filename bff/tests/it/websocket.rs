@@ -295,20 +295,6 @@ async fn a_socket_that_says_nothing_is_closed_after_ten_seconds() {
     edge.stop().await;
 }
 
-#[tokio::test]
-async fn while_the_issuer_is_away_a_client_is_told_to_come_again() {
-    let around = Around::new().await.with_products(&[]).await;
-    around.issuer.server.reset().await;
-    let edge = around.start().await;
-    let mut client = Client::open(&edge).await;
-    let payload = json!({ "Authorization": format!("Bearer {}", edge.customer("anna")) });
-    client
-        .say(json!({ "type": "connection_init", "payload": payload }))
-        .await;
-    assert_eq!(client.close_code().await, 1013);
-    edge.stop().await;
-}
-
 /// The close code 1008 is for a client that begins to read just then; whoever does not read at all cannot be told.
 #[tokio::test]
 async fn a_client_that_does_not_read_is_let_go() {

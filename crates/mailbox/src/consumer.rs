@@ -4,6 +4,7 @@
 //! changes and, last, the outbox. Transient faults repeat the same batch. Deterministic ones bisect it until the message
 //! that fails alone is found, which is parked; later messages of its key are parked behind it. `replay.rs` handles them again.
 
+mod assignments;
 mod replay;
 
 use std::{
@@ -18,9 +19,8 @@ use async_trait::async_trait;
 use contracts::envelope::Envelope;
 use futures::{FutureExt, StreamExt};
 use rdkafka::{
-    ClientContext, Message as _, TopicPartitionList,
-    client::OAuthToken,
-    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer},
+    Message as _,
+    consumer::{CommitMode, Consumer as _},
     message::{Headers, OwnedMessage},
 };
 use sqlx::{Connection, PgConnection, PgPool};
@@ -28,15 +28,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::Uuid;
 
+use self::assignments::{Assignments, drop_revoked, store_offsets};
 use crate::{
     Codec, Fault, KafkaSettings, Outbox, Outgoing, Received,
     backlog::{Backlog, STATISTICS_INTERVAL_MS},
     failpoint::{self, Guard, Point},
     inbox,
-    kafka::{
-        Context,
-        stall::{Begins, StallWatch},
-    },
+    kafka::stall::{Begins, StallWatch},
     limit::{self, STATEMENT_LIMIT},
     parked::{Cause, park_received, readable_key},
 };
@@ -146,15 +144,21 @@ impl<H: Handler> Consumer<H> {
 
     /// Takes messages from the broker until `shutdown`, by a new client whenever one stands still.
     async fn read(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let mut watch = StallWatch::new(Begins::AtItsOffsets);
         while !shutdown.is_cancelled() {
-            self.read_by_one_client(shutdown).await?;
+            self.read_by_one_client(&mut watch, shutdown).await?;
         }
         Ok(())
     }
 
     /// Takes messages until `shutdown`, or until the client stands still.
-    async fn read_by_one_client(&self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+    async fn read_by_one_client(
+        &self,
+        watch: &mut StallWatch,
+        shutdown: &CancellationToken,
+    ) -> anyhow::Result<()> {
         let generation = Arc::<AtomicU64>::default();
+        watch.begin(&generation);
         let backlog = Backlog::new(&self.service, &self.group);
         let context = Assignments {
             service: self.service.clone(),
@@ -167,7 +171,6 @@ impl<H: Handler> Consumer<H> {
         config.set("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_string());
         let consumer = Arc::new(self.kafka.stream(&config, context)?);
         consumer.subscribe(&self.topics)?;
-        let mut watch = StallWatch::new(Begins::AtItsOffsets, Arc::clone(&generation));
         let mut complained = None;
         let most = if self.delay.is_zero() { BATCH_MESSAGES } else { 1 };
         loop {
@@ -435,66 +438,6 @@ pub(crate) async fn open(codec: &Codec, message: &OwnedMessage) -> Result<Receiv
         datum,
         span: tracing::Span::none(),
     })
-}
-
-/// Counts changes of the assignment, so that the loop notices one that happened while it filled a batch.
-#[derive(Debug)]
-struct Assignments {
-    service: String,
-    group: String,
-    generation: Arc<AtomicU64>,
-    login: Context,
-    backlog: Backlog,
-}
-
-impl ClientContext for Assignments {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Context::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.login.generate_oauth_token(config)
-    }
-
-    fn stats(&self, statistics: rdkafka::Statistics) {
-        self.backlog.counted(&statistics);
-    }
-}
-
-impl ConsumerContext for Assignments {
-    fn pre_rebalance(&self, _consumer: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        tracing::debug!("partitions move: {rebalance:?}");
-        self.generation.fetch_add(1, Ordering::AcqRel);
-        // A storm of them is work that is dropped and fetched again.
-        metrics::counter!("belay_consumer_rebalances_total", "service" => self.service.clone(), "group" => self.group.clone())
-            .increment(1);
-    }
-}
-
-/// Forgets the messages of partitions that were taken away: their next owner gets them again.
-fn drop_revoked(consumer: &StreamConsumer<Assignments>, batch: &mut Vec<OwnedMessage>) {
-    let Ok(assignment) = consumer.assignment() else {
-        return;
-    };
-    batch.retain(|message| {
-        assignment
-            .find_partition(message.topic(), message.partition())
-            .is_some()
-    });
-}
-
-fn store_offsets(consumer: &StreamConsumer<Assignments>, batch: &[OwnedMessage]) {
-    let mut offsets = TopicPartitionList::new();
-    let mut highest: std::collections::BTreeMap<(&str, i32), i64> = std::collections::BTreeMap::new();
-    for message in batch {
-        let next = highest.entry((message.topic(), message.partition())).or_default();
-        *next = (*next).max(message.offset() + 1);
-    }
-    for ((topic, partition), offset) in highest {
-        let _ = offsets.add_partition_offset(topic, partition, rdkafka::Offset::Offset(offset));
-    }
-    if let Err(error) = consumer.store_offsets(&offsets) {
-        // A partition was taken away in the meantime. Its next owner gets the messages again and knows them by the inbox.
-        tracing::debug!("offsets were not stored: {error}");
-    }
 }
 
 async fn pause(duration: Duration, shutdown: &CancellationToken) {

@@ -58,6 +58,7 @@ pub struct Relay {
     kafka: KafkaSettings,
     outbox: Outbox,
     limit: Duration,
+    send_limit: Duration,
 }
 
 /// A row that is sent.
@@ -104,6 +105,7 @@ impl Relay {
             kafka,
             outbox,
             limit: STATEMENT_LIMIT,
+            send_limit: SEND_LIMIT,
         }
     }
 
@@ -111,6 +113,12 @@ impl Relay {
     #[must_use]
     pub fn with_limit(self, limit: Duration) -> Self {
         Self { limit, ..self }
+    }
+
+    /// Waits for the broker's acknowledgement of a batch for another time than a minute. For tests.
+    #[must_use]
+    pub fn with_send_limit(self, send_limit: Duration) -> Self {
+        Self { send_limit, ..self }
     }
 
     /// Runs until `shutdown`. Faults of the database and the broker are logged and tried again for ever.
@@ -181,8 +189,11 @@ impl Relay {
             failpoint::reach(Point::RelaySelected).await;
             // Dropping the sending loses nothing: what is not deleted is sent again.
             let sending = self.send(&producer, rows, shutdown);
-            let Ok(sent) = tokio::time::timeout(SEND_LIMIT, sending).await else {
-                anyhow::bail!("the broker has not acknowledged a batch within {SEND_LIMIT:?}");
+            let Ok(sent) = tokio::time::timeout(self.send_limit, sending).await else {
+                anyhow::bail!(
+                    "the broker has not acknowledged a batch within {:?}",
+                    self.send_limit
+                );
             };
             let Some(sent) = sent? else { break };
             failpoint::reach(Point::RelaySent).await;

@@ -57,8 +57,9 @@ impl Tail {
         shutdown: CancellationToken,
         each: impl Fn(Received) + Send + Sync,
     ) -> anyhow::Result<()> {
+        let mut watch = StallWatch::new(Begins::AtTheEnd);
         while !shutdown.is_cancelled() {
-            self.follow(&shutdown, &each).await?;
+            self.follow(&mut watch, &shutdown, &each).await?;
         }
         Ok(())
     }
@@ -66,6 +67,7 @@ impl Tail {
     /// The same with one client: until `shutdown`, or until it stands still.
     async fn follow(
         &self,
+        watch: &mut StallWatch,
         shutdown: &CancellationToken,
         each: &(impl Fn(Received) + Send + Sync),
     ) -> anyhow::Result<()> {
@@ -73,7 +75,7 @@ impl Tail {
             self.kafka
                 .stream(&self.kafka.tail_consumer(&self.name), self.kafka.context())?,
         );
-        let mut watch = StallWatch::new(Begins::AtTheEnd, Arc::default());
+        watch.begin(&Arc::default());
         if !self.assign(&consumer, shutdown).await {
             return Ok(());
         }

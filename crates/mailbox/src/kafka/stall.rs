@@ -4,6 +4,10 @@
 //! (<https://github.com/confluentinc/librdkafka/issues/4898>). A broker that was set up anew and a topic that was deleted and made
 //! again begin with the lowest, so a client that lived through it stands still for ever. The way out is a new client.
 //! Held by the fault suite: "a broker that forgot everything".
+//!
+//! While anything comes nobody looks: a topic that alone was made again, beside others that go on, is not noticed before they
+//! rest. And a new client is tried once for what is there: what it does not get either (a transaction's marks, for one, are
+//! counted by the broker and given to nobody) is no reason for another one.
 
 use std::{
     collections::HashMap,
@@ -19,21 +23,23 @@ use rdkafka::{
     consumer::{Consumer, ConsumerContext, StreamConsumer},
     error::KafkaError,
 };
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::closing::Closing;
 
 /// Between two looks, which are taken only while nothing comes.
 const LOOK: Duration = Duration::from_secs(10);
-/// How long the broker may take for one answer of a look.
+/// How long the broker may take for all answers of a look.
 const ANSWER_LIMIT: Duration = Duration::from_secs(2);
 
-type Partition = (String, i32);
+/// A number for each partition of each topic.
+type Offsets = HashMap<String, HashMap<i32, i64>>;
 
 /// How far one partition reaches at the broker, and where a consumer that knows nothing of it begins.
 #[derive(Debug, Clone)]
 struct Reach {
-    partition: Partition,
+    topic: String,
+    partition: i32,
     begin: i64,
     low: i64,
     high: i64,
@@ -48,12 +54,15 @@ pub(crate) enum Begins {
     AtTheEnd,
 }
 
-/// What a consumer has received, to be compared with what the broker has.
+/// What a consumer has received, to be compared with what the broker has. It outlives its clients.
 #[derive(Debug)]
 pub(crate) struct StallWatch {
     begins: Begins,
     look: Interval,
-    next: HashMap<Partition, i64>,
+    /// What comes next, where something came.
+    next: Offsets,
+    /// How far the broker reached when a client was given up for what it did not get.
+    given_up_at: Offsets,
     idle: bool,
     suspected: bool,
     generation: Arc<AtomicU64>,
@@ -61,24 +70,38 @@ pub(crate) struct StallWatch {
 }
 
 impl StallWatch {
-    /// For a client that was just made. `generation` counts the changes of its assignment.
-    pub(crate) fn new(begins: Begins, generation: Arc<AtomicU64>) -> Self {
+    /// For a consumer that has no client yet: see [`StallWatch::begin`].
+    pub(crate) fn new(begins: Begins) -> Self {
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             begins,
             look,
-            next: HashMap::new(),
+            next: Offsets::new(),
+            given_up_at: Offsets::new(),
             idle: false,
             suspected: false,
-            known_generation: generation.load(Ordering::Acquire),
-            generation,
+            generation: Arc::default(),
+            known_generation: 0,
         }
+    }
+
+    /// To be called for every new client. `generation` counts the changes of its assignment, from zero.
+    pub(crate) fn begin(&mut self, generation: &Arc<AtomicU64>) {
+        self.generation = Arc::clone(generation);
+        self.known_generation = 0;
+        self.next.clear();
+        self.idle = false;
+        self.suspected = false;
     }
 
     /// To be told of every message.
     pub(crate) fn received(&mut self, topic: &str, partition: i32, offset: i64) {
-        self.next.insert((topic.to_owned(), partition), offset + 1);
+        set(&mut self.next, topic, partition, offset + 1);
+        if let Some(partitions) = self.given_up_at.get_mut(topic) {
+            // The client of now gets what is there. What stands still later is another matter.
+            partitions.remove(&partition);
+        }
         self.idle = false;
     }
 
@@ -118,13 +141,44 @@ impl StallWatch {
             self.next.clear();
             self.suspected = false;
         }
-        let mut behind = false;
+        let mut behind = Vec::new();
         for reach in reaches {
-            let next = *self.next.entry(reach.partition).or_insert(reach.begin);
+            let known = self
+                .next
+                .get(&reach.topic)
+                .and_then(|all| all.get(&reach.partition));
+            let next = known.copied().unwrap_or_else(|| {
+                set(&mut self.next, &reach.topic, reach.partition, reach.begin);
+                reach.begin
+            });
+            let given_up_at = self
+                .given_up_at
+                .get(&reach.topic)
+                .and_then(|all| all.get(&reach.partition));
             // What was deleted does not come any more.
-            behind |= next.max(reach.low) != reach.high;
+            if next.max(reach.low) != reach.high && given_up_at != Some(&reach.high) {
+                behind.push(reach);
+            }
         }
-        std::mem::replace(&mut self.suspected, behind) && behind
+        let stalled = std::mem::replace(&mut self.suspected, !behind.is_empty()) && !behind.is_empty();
+        if stalled {
+            for reach in behind {
+                set(&mut self.given_up_at, &reach.topic, reach.partition, reach.high);
+            }
+        }
+        stalled
+    }
+}
+
+/// Allocates only for a topic that was not there.
+fn set(offsets: &mut Offsets, topic: &str, partition: i32, offset: i64) {
+    match offsets.get_mut(topic) {
+        Some(partitions) => {
+            partitions.insert(partition, offset);
+        }
+        None => {
+            offsets.insert(topic.to_owned(), HashMap::from([(partition, offset)]));
+        }
     }
 }
 
@@ -133,15 +187,17 @@ fn reaches<C: ConsumerContext>(
     consumer: &StreamConsumer<C>,
     begins: Begins,
 ) -> Result<Vec<Reach>, KafkaError> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    let left = || end.saturating_duration_since(Instant::now());
     let assigned = consumer.assignment()?;
     let committed = match begins {
-        Begins::AtItsOffsets => Some(consumer.committed_offsets(assigned.clone(), ANSWER_LIMIT)?),
+        Begins::AtItsOffsets => Some(consumer.committed_offsets(assigned.clone(), left())?),
         Begins::AtTheEnd => None,
     };
     let mut reaches = Vec::with_capacity(assigned.count());
     for element in assigned.elements() {
         let (topic, partition) = (element.topic(), element.partition());
-        let (low, high) = consumer.fetch_watermarks(topic, partition, ANSWER_LIMIT)?;
+        let (low, high) = consumer.fetch_watermarks(topic, partition, left())?;
         let begin = match &committed {
             Some(committed) => match committed
                 .find_partition(topic, partition)
@@ -153,7 +209,8 @@ fn reaches<C: ConsumerContext>(
             None => high,
         };
         reaches.push(Reach {
-            partition: (topic.to_owned(), partition),
+            topic: topic.to_owned(),
+            partition,
             begin,
             low,
             high,
@@ -167,12 +224,13 @@ mod tests {
     use super::*;
 
     fn watch() -> StallWatch {
-        StallWatch::new(Begins::AtItsOffsets, Arc::default())
+        StallWatch::new(Begins::AtItsOffsets)
     }
 
     fn reach(begin: i64, low: i64, high: i64) -> Vec<Reach> {
         vec![Reach {
-            partition: ("orders".to_owned(), 0),
+            topic: "orders".to_owned(),
+            partition: 0,
             begin,
             low,
             high,
@@ -225,5 +283,25 @@ mod tests {
         for _ in 0..3 {
             assert!(!watch.is_stalled(reach(9, 0, 9)), "another member has had it");
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_new_client_does_not_get_either_is_no_reason_for_another_one() {
+        let mut watch = watch();
+        watch.received("orders", 0, 6);
+        assert!(!watch.is_stalled(reach(7, 0, 8)));
+        assert!(watch.is_stalled(reach(7, 0, 8)));
+        watch.begin(&Arc::default());
+        for _ in 0..3 {
+            assert!(!watch.is_stalled(reach(7, 0, 8)));
+        }
+        // More of it is.
+        assert!(!watch.is_stalled(reach(7, 0, 9)));
+        assert!(watch.is_stalled(reach(7, 0, 9)));
+        // And so is the same once more, when something came in between.
+        watch.begin(&Arc::default());
+        watch.received("orders", 0, 7);
+        assert!(!watch.is_stalled(reach(7, 0, 9)));
+        assert!(watch.is_stalled(reach(7, 0, 9)));
     }
 }

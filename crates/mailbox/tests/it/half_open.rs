@@ -1,4 +1,5 @@
-//! The database's end of a connection vanishes without a word: a proxy in between lets it fall silent.
+//! The other end of a connection vanishes without a word: a proxy in between lets the database's fall silent, the broker does not
+//! answer.
 
 use std::{net::ToSocketAddrs, time::Duration};
 
@@ -73,6 +74,36 @@ async fn a_relay_whose_connection_fell_silent_begins_again_on_another() {
     let published = bench.published(2).await;
     assert_eq!(words(&bench.codec, &published[0]).await, "before");
     assert_eq!(words(&bench.codec, &published[1]).await, "after");
+}
+
+#[tokio::test]
+async fn a_relay_that_nobody_acknowledges_begins_again_with_another_producer() {
+    let bench = Bench::with_one_partition().await;
+    let proxy = proxy(&bench).await;
+    let relay = Relay::new(
+        "mailbox",
+        through(&proxy, &bench),
+        bench.kafka.settings(),
+        bench.outbox.clone(),
+    )
+    .with_send_limit(SHORT);
+    let task = Task::spawn(|shutdown| async move { relay.run(shutdown).await });
+    bench.write(&[bench.message(PurchaseId::fresh(), "before")]).await;
+    bench.outbox_drains().await;
+    let before = proxy.accepted();
+
+    let an_hour = Duration::from_hours(1);
+    bench.kafka.broker().set_round_trip_time(an_hour).unwrap();
+    bench.write(&[bench.message(PurchaseId::fresh(), "after")]).await;
+    // Whoever begins again does so with everything: the connection to the database is what can be counted.
+    eventually("the relay begins again", LIMIT, async || {
+        (proxy.accepted() > before).then_some(())
+    })
+    .await;
+    bench.kafka.broker().set_round_trip_time(Duration::ZERO).unwrap();
+
+    bench.outbox_drains().await;
+    task.stop().await;
 }
 
 #[tokio::test]
