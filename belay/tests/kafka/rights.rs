@@ -89,7 +89,7 @@ async fn the_printed_rights_are_all_that_the_services_need_and_no_more() {
         0,
         "every topic is as declared",
     );
-    everything_works(&kafka, &services).await;
+    Box::pin(everything_works(&kafka, &services)).await;
     let refused = kafka.refusals().unwrap().split_off(before);
     assert_eq!(refused, Vec::<String>::new(), "rights are missing");
 

@@ -35,6 +35,10 @@ pub use secret::Secret;
 pub use security::Security;
 use token::TokenError;
 
+/// How long a broker may leave a request unanswered before its connection is given up: some times what one takes that is well.
+const SOCKET_TIMEOUT_MS: &str = "10000";
+/// How long a broker may wait for its replicas: shorter than [`SOCKET_TIMEOUT_MS`].
+const ACKNOWLEDGEMENT_TIMEOUT_MS: &str = "8000";
 /// How long a probe waits for one answer.
 const PROBE_PART: Duration = Duration::from_millis(500);
 
@@ -182,7 +186,11 @@ impl KafkaSettings {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap)
-            .set("socket.keepalive.enable", "true");
+            .set("socket.keepalive.enable", "true")
+            // An idle connection whose other end is gone shows with the next request. A purchase passes several of them one after
+            // the other, so librdkafka's minute for each would be minutes for it. Held by the fault suite: "half-open connections
+            // to Kafka".
+            .set("socket.timeout.ms", SOCKET_TIMEOUT_MS);
         // A dead broker is found again within a second of its return.
         config.set("reconnect.backoff.max.ms", "1000");
         self.security.apply(&mut config);
@@ -206,6 +214,8 @@ impl KafkaSettings {
             .set("enable.idempotence", "true")
             .set("enable.gapless.guarantee", "true")
             .set("message.timeout.ms", "0")
+            // A broker that waits for its replicas says so before the connection is given up.
+            .set("request.timeout.ms", ACKNOWLEDGEMENT_TIMEOUT_MS)
             .set("partitioner", "murmur2_random")
             // The relay hands over whole batches; waiting for more would only add latency.
             .set("linger.ms", "0");

@@ -11,6 +11,14 @@ use crate::{
     world::World,
 };
 
+/// Services that suffer at the same time. The first of a group works without the others.
+const GROUPS: [&[&str]; 4] = [
+    &["purchase-manager", "payments"],
+    &["product-admin", "orders"],
+    &["consolidator", "notifications"],
+    &["bff"],
+];
+
 /// One line of the table.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
@@ -89,19 +97,19 @@ impl Fault {
     async fn happen(self, world: &mut World, row: &mut Row) -> anyhow::Result<()> {
         match self {
             Self::KilledAt(point) => {
-                for service in kills::services_at(point) {
-                    let fault = async |world: &mut World| kills::killed_at(world, service, point).await;
-                    world.suffer(row, fault).await?;
+                let all = kills::services_at(point);
+                for group in GROUPS {
+                    let mut services = group.to_vec();
+                    services.retain(|service| all.contains(service));
+                    if let Some(others) = services.len().checked_sub(1) {
+                        let fault = async |world: &mut World| kills::killed_at(world, &services, point).await;
+                        world.suffer(row, fault).await?;
+                        row.times += u32::try_from(others)?;
+                    }
                 }
             }
             Self::Halted => {
-                let groups: [&[&str]; 4] = [
-                    &["purchase-manager", "payments"],
-                    &["product-admin", "orders"],
-                    &["consolidator", "notifications"],
-                    &["bff"],
-                ];
-                for services in groups {
+                for services in GROUPS {
                     let fault = async |world: &mut World| halts::halted(world, services).await;
                     world.suffer(row, fault).await?;
                 }

@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <sys/time.h>
+#include <threads.h>
 #include <time.h>
 
 static long off(void)
@@ -41,4 +42,15 @@ time_t time(time_t *result)
     if (result)
         *result = now.tv_sec;
     return now.tv_sec;
+}
+
+/* Waits end at a time of the clock that is off, which the kernel knows nothing of: librdkafka waits like this. */
+int cnd_timedwait(cnd_t *restrict condition, mtx_t *restrict mutex, const struct timespec *restrict end)
+{
+    static int (*real)(cnd_t *, mtx_t *, const struct timespec *);
+    if (!real)
+        real = dlsym(RTLD_NEXT, "cnd_timedwait");
+    struct timespec right = *end;
+    right.tv_sec -= off();
+    return real(condition, mutex, &right);
 }

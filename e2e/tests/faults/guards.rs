@@ -11,7 +11,7 @@ use crate::{check::Expectations, conditions, messages, outages, report::Row, wor
 /// How long a system without a guard may take until nothing moves: it may never come to that.
 const SETTLE: Duration = Duration::from_secs(25);
 /// How long purchase-manager pauses between a decision and its writing, in milliseconds: others come in between.
-const PAUSE_MS: u32 = 120;
+const PAUSE_MS: u32 = 250;
 /// Purchases accepted meanwhile.
 const CANCELLED: usize = 120;
 /// The share of customers who change their minds at once, in percent.
@@ -25,21 +25,26 @@ pub async fn suffer_for(guard: Guard, world: &mut World, row: &mut Row) -> anyho
             world.suffer(row, fault).await
         }
         Guard::RowLock => {
-            let number = world.fleet.of("purchase-manager");
-            world.fleet.kill(number).await?;
+            let service = "purchase-manager";
+            let first = world.fleet.of(service);
+            world.fleet.kill(first).await?;
             let slow = [(
                 VARIABLE,
                 format!("{}=pause@{PAUSE_MS}", Point::SagasDecided.name()),
             )];
-            world.fleet.start(number, &world.stage, &slow)?;
-            world.fleet.ready(number).await?;
+            // One process takes one batch after the other. Of two, one may have a purchase's commands and the other its replies.
+            for number in [first, world.fleet.add(service)?] {
+                world.fleet.start(number, &world.stage, &slow)?;
+                world.fleet.ready(number).await?;
+            }
             world.shop.cancels = CANCELS;
             let fault = async |world: &mut World| conditions::more_are_accepted(world, CANCELLED).await;
             let suffered = world.suffer(row, fault).await;
             world.shop.cancels = crate::traffic::CANCELS;
             suffered?;
-            world.fleet.kill(number).await?;
-            world.fleet.bring_back(number, &world.stage).await
+            world.halve().await?;
+            world.fleet.kill(first).await?;
+            world.fleet.bring_back(first, &world.stage).await
         }
         Guard::DeleteRule => {
             let fault = async |world: &mut World| outages::everything_killed(world).await;

@@ -27,25 +27,32 @@ pub fn services_at(point: Point) -> Vec<&'static str> {
     }
 }
 
-/// A service dies at a place, a few times after it has come there, and is started again.
-pub async fn killed_at(world: &mut World, service: &'static str, point: Point) -> anyhow::Result<()> {
-    let number = world.fleet.of(service);
-    let time = world.random.gen_range(1..=4);
-    world.fleet.kill(number).await?;
-    let armed = [(VARIABLE, format!("{}=kill@{time}", point.name()))];
+/// Services die at a place, each a few times after it has come there, and are started again. The first must not need the others
+/// to come to the place.
+pub async fn killed_at(world: &mut World, services: &[&'static str], point: Point) -> anyhow::Result<()> {
     // Timers run out only where somebody does not answer.
     let silent =
         matches!(point, Point::TimersWritten | Point::TimersCommitted).then(|| world.fleet.of("payments"));
     if let Some(silent) = silent {
         world.fleet.signal(silent, Signal::SIGSTOP)?;
     }
-    world.fleet.start(number, &world.stage, &armed)?;
-    let died = world.fleet.dies(number, REACH_LIMIT).await?;
-    if let Some(silent) = silent {
-        world.fleet.signal(silent, Signal::SIGCONT)?;
+    for service in services {
+        let number = world.fleet.of(service);
+        let time = world.random.gen_range(1..=4);
+        world.fleet.kill(number).await?;
+        let armed = [(VARIABLE, format!("{}=kill@{time}", point.name()))];
+        world.fleet.start(number, &world.stage, &armed)?;
     }
-    anyhow::ensure!(died, "{service} never came to {}", point.name());
-    world.fleet.bring_back(number, &world.stage).await
+    for service in services {
+        let number = world.fleet.of(service);
+        let died = world.fleet.dies(number, REACH_LIMIT).await?;
+        anyhow::ensure!(died, "{service} never came to {}", point.name());
+        if let Some(silent) = silent {
+            world.fleet.signal(silent, Signal::SIGCONT)?;
+        }
+        world.fleet.bring_back(number, &world.stage).await?;
+    }
+    Ok(())
 }
 
 /// One of two processes of a service dies and does not come back while customers buy: its partitions move to the other one.

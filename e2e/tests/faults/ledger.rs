@@ -57,7 +57,7 @@ impl Ledger {
     /// Says what was committed and is on no topic. To be asked when the outboxes are empty.
     pub async fn everything_was_sent(&mut self, stage: &Stage) -> anyhow::Result<Option<String>> {
         let (bootstrap, from) = (stage.bootstrap(), std::mem::take(&mut self.read));
-        let (sent, to) = tokio::task::spawn_blocking(move || read(&bootstrap, from)).await??;
+        let (sent, to) = tokio::task::spawn_blocking(move || read(&bootstrap, &from)).await??;
         self.read = to;
         let sent: Vec<Uuid> = sent.into_iter().collect();
         let mut lost = 0;
@@ -91,7 +91,7 @@ impl Ledger {
 type Read = (HashSet<Uuid>, BTreeMap<(String, i32), i64>);
 
 /// The ids of all messages on all topics from there on, and where they end.
-fn read(bootstrap: &str, from: BTreeMap<(String, i32), i64>) -> anyhow::Result<Read> {
+fn read(bootstrap: &str, from: &BTreeMap<(String, i32), i64>) -> anyhow::Result<Read> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "faults.ledger")
