@@ -1,7 +1,7 @@
 //! The services' processes: each can be killed, halted, and started again at the same address with the same group membership.
 
 use std::{
-    collections::BTreeMap, fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::Stdio,
+    collections::BTreeMap, fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -267,14 +267,14 @@ impl Fleet {
     }
 
     /// The processes that have ended though nobody wanted it, with their exit status.
-    pub fn casualties(&mut self) -> Vec<(usize, String)> {
+    pub fn casualties(&mut self) -> Vec<(usize, ExitStatus)> {
         let mut found = Vec::new();
         for (number, instance) in self.instances.iter_mut().enumerate() {
             if let Some(process) = &mut instance.running
                 && let Ok(Some(status)) = process.child.try_wait()
             {
                 instance.running = None;
-                found.push((number, format!("{} ended by itself: {status}", instance.member)));
+                found.push((number, status));
             }
         }
         found

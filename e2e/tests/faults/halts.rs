@@ -16,6 +16,7 @@ const HALT: Duration = Duration::from_millis(SESSION_MS + 2_000);
 
 /// Services stand still for longer than their session and go on as if nothing had been.
 pub async fn halted(world: &mut World, services: &[&str]) -> anyhow::Result<()> {
+    world.expected.may_end = true;
     for service in services {
         world.fleet.signal(world.fleet.of(service), Signal::SIGSTOP)?;
     }

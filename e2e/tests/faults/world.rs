@@ -110,8 +110,13 @@ impl World {
         let expected = std::mem::take(&mut self.expected);
         let expected = self.lenient.unwrap_or(expected);
         let mut wrong: Vec<String> = Vec::new();
-        for (number, how) in self.fleet.casualties() {
-            wrong.push(how);
+        for (number, status) in self.fleet.casualties() {
+            let how = format!("{} ended by itself: {status}", self.fleet.service(number));
+            if expected.may_end && status.code() == Some(1) {
+                println!("  {how}, and is started again");
+            } else {
+                wrong.push(how);
+            }
             self.fleet.bring_back(number, &self.stage).await?;
         }
         wrong.extend(check::check(&self.stage, &self.shop.book, &mut self.ledger, expected).await?);
