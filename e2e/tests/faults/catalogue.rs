@@ -168,7 +168,6 @@ impl Fault {
             }
             Self::GuardedAgainst(guard) => {
                 guards::suffer_for(guard, world, row).await?;
-                guards::suffer_for(guard, world, row).await?;
             }
             Self::Rebalanced => {
                 let fault = async |world: &mut World| halts::rebalanced(world).await;

@@ -73,6 +73,7 @@ pub async fn check(
     wrong.extend(every_accepted_purchase_has_ended(stage, book).await?);
     wrong.extend(nothing_is_parked(stage, expected.parked).await?);
     wrong.extend(no_message_was_taken_twice(stage).await?);
+    wrong.extend(no_decision_was_overwritten(stage).await?);
     if expected.broker_remembers {
         wrong.extend(ledger.everything_was_sent(stage).await?);
     } else {
@@ -122,4 +123,16 @@ async fn no_message_was_taken_twice(stage: &Stage) -> anyhow::Result<Option<Stri
     .fetch_one(&mut database)
     .await?;
     Ok((twice != 0).then(|| format!("{twice} messages were taken twice")))
+}
+
+/// A saga knows how long its log is. An entry of a decision that another one overwrote is one that it does not know of.
+async fn no_decision_was_overwritten(stage: &Stage) -> anyhow::Result<Option<String>> {
+    let mut database = stage.database("purchase-manager").await?;
+    let overwritten: i64 = sqlx::query_scalar(
+        "select count(*) from saga
+         where log_length <> (select count(*) from saga_event where saga_id = saga.id)",
+    )
+    .fetch_one(&mut database)
+    .await?;
+    Ok((overwritten != 0).then(|| format!("{overwritten} sagas have decisions that were overwritten")))
 }

@@ -42,8 +42,8 @@ pub async fn purchases_pile_up(world: &World, many: i64) -> anyhow::Result<()> {
     until("purchases wait", async || Ok(world.in_flight().await? >= many)).await
 }
 
-/// Until the broker counts one member alone in each of a service's groups: the session of the other is over.
-pub async fn one_member_is_left(world: &World, service: &str) -> anyhow::Result<()> {
+/// Until the broker counts no more than so many members in each of a service's groups: the sessions of the others are over.
+pub async fn members_are_left(world: &World, service: &str, most: usize) -> anyhow::Result<()> {
     let traffic = TRAFFIC
         .iter()
         .find(|traffic| traffic.service == service)
@@ -54,7 +54,7 @@ pub async fn one_member_is_left(world: &World, service: &str) -> anyhow::Result<
         .filter(|reading| reading.keeps_offsets)
         .map(|reading| reading.group)
         .collect();
-    until("the partitions move", async || {
+    until("members leave their groups", async || {
         let (bootstrap, groups) = (world.stage.bootstrap(), groups.clone());
         tokio::task::spawn_blocking(move || {
             let asking: BaseConsumer = ClientConfig::new()
@@ -63,7 +63,7 @@ pub async fn one_member_is_left(world: &World, service: &str) -> anyhow::Result<
                 .create()?;
             for group in groups {
                 let listed = asking.fetch_group_list(Some(group), Duration::from_secs(5))?;
-                if listed.groups().iter().any(|known| known.members().len() > 1) {
+                if listed.groups().iter().any(|known| known.members().len() > most) {
                     return Ok(false);
                 }
             }

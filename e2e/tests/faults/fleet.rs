@@ -1,7 +1,11 @@
 //! The services' processes: each can be killed, halted, and started again at the same address with the same group membership.
 
 use std::{
-    collections::BTreeMap, fs::File, os::unix::process::ExitStatusExt, path::PathBuf, process::{ExitStatus, Stdio},
+    collections::BTreeMap,
+    fs::File,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -78,6 +82,8 @@ pub struct Fleet {
     client: reqwest::Client,
     /// What every process is started with.
     environment: Vec<(String, String)>,
+    /// How the partitions are dealt out among processes that are started from now on, if not as usual.
+    pub assignment: Option<&'static str>,
 }
 
 impl Fleet {
@@ -95,6 +101,7 @@ impl Fleet {
                 .timeout(Duration::from_secs(2))
                 .build()?,
             environment: environment.to_vec(),
+            assignment: None,
         };
         for service in SERVICES {
             fleet.add(service)?;
@@ -304,6 +311,8 @@ impl Fleet {
             // A consumer's settings reach producers too, which would say so with every start.
             "--kafka-property=log_level=2".to_owned(),
         ];
+        let strategy = self.assignment.iter();
+        flags.extend(strategy.map(|name| format!("--kafka-property=partition.assignment.strategy={name}")));
         flags.extend(self.keys.iter().map(|(caller, key)| {
             let known = Known {
                 caller: (*caller).to_owned(),

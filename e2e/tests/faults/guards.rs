@@ -10,6 +10,8 @@ use crate::{check::Expectations, conditions, messages, outages, report::Row, wor
 
 /// How long a system without a guard may take until nothing moves: it may never come to that.
 const SETTLE: Duration = Duration::from_secs(25);
+/// Who decides.
+const MANAGER: &str = "purchase-manager";
 /// How long purchase-manager pauses between a decision and its writing, in milliseconds: others come in between.
 const PAUSE_MS: u32 = 250;
 /// Purchases accepted meanwhile.
@@ -25,32 +27,51 @@ pub async fn suffer_for(guard: Guard, world: &mut World, row: &mut Row) -> anyho
             world.suffer(row, fault).await
         }
         Guard::RowLock => {
-            let service = "purchase-manager";
-            let first = world.fleet.of(service);
-            world.fleet.kill(first).await?;
-            let slow = [(
-                VARIABLE,
-                format!("{}=pause@{PAUSE_MS}", Point::SagasDecided.name()),
-            )];
-            // One process takes one batch after the other. Of two, one may have a purchase's commands and the other its replies.
-            for number in [first, world.fleet.add(service)?] {
-                world.fleet.start(number, &world.stage, &slow)?;
-                world.fleet.ready(number).await?;
-            }
+            slow_managers(world).await?;
             world.shop.cancels = CANCELS;
             let fault = async |world: &mut World| conditions::more_are_accepted(world, CANCELLED).await;
             let suffered = world.suffer(row, fault).await;
             world.shop.cancels = crate::traffic::CANCELS;
             suffered?;
-            world.halve().await?;
-            world.fleet.kill(first).await?;
-            world.fleet.bring_back(first, &world.stage).await
+            usual_manager(world).await
         }
         Guard::DeleteRule => {
             let fault = async |world: &mut World| outages::everything_killed(world).await;
             world.suffer(row, fault).await
         }
     }
+}
+
+/// One purchase-manager takes one batch after the other and races with nobody, so there are three, each slow between deciding and
+/// writing. Dealt out in turn among three, the eight partitions of a purchase's commands and the eight of its replies never meet
+/// in one process.
+async fn slow_managers(world: &mut World) -> anyhow::Result<()> {
+    let first = world.fleet.of(MANAGER);
+    world.fleet.kill(first).await?;
+    // A group has one way of dealing out, which is its members'.
+    conditions::members_are_left(world, MANAGER, 0).await?;
+    world.fleet.assignment = Some("roundrobin");
+    let slow = [(
+        VARIABLE,
+        format!("{}=pause@{PAUSE_MS}", Point::SagasDecided.name()),
+    )];
+    let all = [first, world.fleet.add(MANAGER)?, world.fleet.add(MANAGER)?];
+    for number in all {
+        world.fleet.start(number, &world.stage, &slow)?;
+    }
+    for number in all {
+        world.fleet.ready(number).await?;
+    }
+    Ok(())
+}
+
+async fn usual_manager(world: &mut World) -> anyhow::Result<()> {
+    world.fleet.assignment = None;
+    world.halve().await?;
+    let first = world.fleet.of(MANAGER);
+    world.fleet.kill(first).await?;
+    conditions::members_are_left(world, MANAGER, 0).await?;
+    world.fleet.bring_back(first, &world.stage).await
 }
 
 /// What the row of the table of faults is called, in which the guard is in place.

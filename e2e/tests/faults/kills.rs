@@ -60,5 +60,5 @@ pub async fn killed_at(world: &mut World, services: &[&'static str], point: Poin
 pub async fn partitions_move(world: &mut World, service: &'static str) -> anyhow::Result<()> {
     let first = world.fleet.of(service);
     world.fleet.kill(first).await?;
-    conditions::one_member_is_left(world, service).await
+    conditions::members_are_left(world, service, 1).await
 }
