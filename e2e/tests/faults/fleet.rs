@@ -273,6 +273,14 @@ impl Fleet {
         Ok(true)
     }
 
+    /// Waits until a process ends by itself, after which it does not run.
+    pub async fn ended(&mut self, number: usize) {
+        if let Some(process) = &mut self.instances[number].running {
+            let _ = process.child.wait().await;
+        }
+        self.instances[number].running = None;
+    }
+
     /// The processes that have ended though nobody wanted it, with their exit status.
     pub fn casualties(&mut self) -> Vec<(usize, ExitStatus)> {
         let mut found = Vec::new();

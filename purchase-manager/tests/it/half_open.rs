@@ -15,7 +15,7 @@ use crate::{orchestrator::bench_on, purchase::tents};
 
 /// A statement that came to the server just before the silence keeps its locks until the server ends its session: after a minute of
 /// idleness within a transaction.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_secs(300);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn timers_whose_connection_fell_silent_go_on_on_another() {
