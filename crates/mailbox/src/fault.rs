@@ -62,13 +62,7 @@ impl From<sqlx::Error> for Fault {
 }
 
 /// Primary keys at which two transactions may meet that carry out the same thing.
-const RACED: [&str; 5] = [
-    "inbox_pkey",
-    "operation_pkey",
-    "request_pkey",
-    "saga_pkey",
-    "saga_event_pkey",
-];
+const RACED: [&str; 4] = ["inbox_pkey", "operation_pkey", "request_pkey", "saga_pkey"];
 
 /// Whether PostgreSQL's answer may be another one next time.
 ///

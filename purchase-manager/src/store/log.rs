@@ -38,11 +38,12 @@ pub struct LogRow {
     pub body: Value,
 }
 
-/// Appends to the logs. Their key, saga and `seq`, stands behind row lock and compare-and-set: of two that decided on the same
-/// state the later one fails here at last, and decides again.
+/// Appends to the logs. Their key, saga and `seq`, stands behind row lock and compare-and-set: whatever came past those would
+/// fail here.
 ///
 /// # Errors
-/// The database's faults; [`Fault::Transient`] when an entry is there already.
+/// The database's faults; [`Fault::Deterministic`] when an entry is there already: the log is broken then, and what would go on
+/// writing it is parked.
 pub async fn append(connection: &mut PgConnection, rows: &[LogRow]) -> Result<(), Fault> {
     if rows.is_empty() {
         return Ok(());
