@@ -10,7 +10,7 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions},
     io::{self, ErrorKind},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, symlink},
     path::{Path, PathBuf},
@@ -18,6 +18,10 @@ use std::{
     time::Duration,
 };
 
+use nix::{
+    errno::Errno,
+    fcntl::{Flock, FlockArg},
+};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{
@@ -44,8 +48,10 @@ const LOG_LINES_SHOWN: usize = 10;
 pub(super) struct Home {
     root: PathBuf,
     pub(super) account: Account,
-    /// Released by the system however this process ends.
-    _lock: File,
+    /// Released by the system however this process ends. While it lives, dropping it unlocks rather than merely closes: a child
+    /// that another thread has just forked has a copy of every file until its `exec`, and would go on holding the directory
+    /// (test `tests::a_directory_is_free_although_a_child_still_has_a_copy_of_its_lock`).
+    _lock: Flock<File>,
 }
 
 impl Home {
@@ -369,7 +375,7 @@ pub(super) fn server_arguments(
 }
 
 /// Makes the directory, gives its absolute name, and takes its lock.
-fn locked(data_dir: &Path) -> Result<(PathBuf, File), PostgresError> {
+fn locked(data_dir: &Path) -> Result<(PathBuf, Flock<File>), PostgresError> {
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -384,10 +390,10 @@ fn locked(data_dir: &Path) -> Result<(PathBuf, File), PostgresError> {
         .mode(0o600)
         .open(&path)
         .map_err(PostgresError::io("open", &path))?;
-    match lock.try_lock() {
-        Ok(()) => Ok((data_dir, lock)),
-        Err(TryLockError::WouldBlock) => Err(PostgresError::InUse { directory: data_dir }),
-        Err(TryLockError::Error(source)) => Err(PostgresError::io("lock", path)(source)),
+    match Flock::lock(lock, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok((data_dir, lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Err(PostgresError::InUse { directory: data_dir }),
+        Err((_, errno)) => Err(PostgresError::io("lock", path)(errno.into())),
     }
 }
 
@@ -410,4 +416,24 @@ fn write_new(path: &Path, content: &str) -> io::Result<()> {
         .mode(0o600)
         .open(path)?;
     io::Write::write_all(&mut file, content.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As between the fork and the `exec` of a process that another thread starts.
+    #[test]
+    fn a_directory_is_free_although_a_child_still_has_a_copy_of_its_lock() {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, lock) = locked(directory.path()).unwrap();
+        assert!(matches!(
+            locked(directory.path()),
+            Err(PostgresError::InUse { .. })
+        ));
+        let copy = lock.try_clone().unwrap();
+        drop(lock);
+        locked(directory.path()).unwrap();
+        drop(copy);
+    }
 }

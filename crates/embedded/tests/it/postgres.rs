@@ -122,18 +122,7 @@ async fn a_start_that_is_given_up_at_any_moment_leaves_no_server() {
         processes_naming(&program) == 0
     })
     .await;
-    // Whoever guarded the last server lets go of the directory a moment after the server's end.
-    let mut again = None;
-    eventually("the directory is free", async || {
-        match Postgres::start(options(&directory)).await {
-            Ok(started) => again = Some(started),
-            Err(PostgresError::InUse { .. }) => {}
-            Err(error) => panic!("{error}"),
-        }
-        again.is_some()
-    })
-    .await;
-    again.unwrap().stop().await;
+    start_postgres(&directory).await.stop().await;
 }
 
 #[tokio::test]
