@@ -214,15 +214,11 @@ impl World {
 
     /// The stuck detector finds nothing: for every purchase that has not ended and waits for nobody, something is due.
     async fn nothing_is_forgotten(&self) {
-        let pool = sqlx::PgPool::connect_lazy_with(
-            host::database::options(&self.info().databases["purchase-manager"], "purchase-manager")
-                .expect("the address is ours"),
-        );
-        let forgotten = purchase_manager::store::forgotten(&pool)
+        let mut connection = self.database("purchase-manager").await;
+        let forgotten = purchase_manager::store::forgotten(&mut connection)
             .await
             .expect("the database answers");
         assert!(forgotten.is_empty(), "nothing is due for {forgotten:?}");
-        pool.close().await;
     }
 
     /// One number from a service's database.

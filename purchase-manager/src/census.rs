@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use mailbox::limit::{STATEMENT_LIMIT, within};
-use sqlx::PgPool;
+use mailbox::limit::{STATEMENT_LIMIT, on_connection};
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::store;
@@ -25,7 +25,7 @@ pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()
         // Cancel-safe: counting changes nothing.
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            counted = within(STATEMENT_LIMIT, count(&pool)) => {
+            counted = on_connection(&pool, STATEMENT_LIMIT, async |connection| count(connection).await) => {
                 if let Err(fault) = counted {
                     tracing::debug!("open purchases could not be counted: {fault}");
                 }
@@ -39,15 +39,15 @@ pub async fn run(pool: PgPool, shutdown: CancellationToken) -> anyhow::Result<()
 }
 
 #[expect(clippy::cast_precision_loss, reason = "exact to 2^53 purchases")]
-async fn count(pool: &PgPool) -> Result<(), mailbox::Fault> {
-    let open = store::open(pool).await?;
+async fn count(connection: &mut PgConnection) -> Result<(), mailbox::Fault> {
+    let open = store::open(connection).await?;
     for standing in STANDINGS {
         let found = open.iter().find(|row| row.standing == standing);
         let (purchases, oldest) = found.map_or((0, 0.0), |row| (row.purchases, row.oldest));
         metrics::gauge!("belay_purchases_open", "standing" => standing).set(purchases as f64);
         metrics::gauge!("belay_purchases_oldest_timestamp_seconds", "standing" => standing).set(oldest);
     }
-    let forgotten = store::forgotten(pool).await?;
+    let forgotten = store::forgotten(connection).await?;
     if !forgotten.is_empty() {
         tracing::error!(sagas = ?forgotten, "these sagas have not ended and nothing is due for them");
     }

@@ -405,7 +405,8 @@ async fn stuck(
 ) -> Result<Json<StuckPurchases>, Failure> {
     let limit = query.limit.unwrap_or(20).clamp(1, MAX_PAGE);
     let records = store::stuck(orchestrator.pool(), query.before, limit).await?;
-    let forgotten = store::forgotten(orchestrator.pool()).await?;
+    let mut connection = orchestrator.pool().acquire().await.map_err(Fault::from)?;
+    let forgotten = store::forgotten(&mut connection).await?;
     Ok(Json(StuckPurchases {
         purchases: records
             .iter()

@@ -308,13 +308,13 @@ pub struct Open {
 ///
 /// # Errors
 /// The database's faults.
-pub async fn open(pool: &PgPool) -> Result<Vec<Open>, Fault> {
+pub async fn open(connection: &mut PgConnection) -> Result<Vec<Open>, Fault> {
     Ok(sqlx::query_as!(
         Open,
         r#"select standing, count(*) as "purchases!", extract(epoch from min(updated_at))::float8 as "oldest!"
            from saga where standing in ('PENDING', 'RUNNING', 'COMPENSATING', 'STUCK') group by standing"#
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 
@@ -341,7 +341,7 @@ pub async fn stuck(pool: &PgPool, before: Option<Uuid>, limit: i64) -> Result<Ve
 ///
 /// # Errors
 /// The database's faults.
-pub async fn forgotten(pool: &PgPool) -> Result<Vec<Uuid>, Fault> {
+pub async fn forgotten(connection: &mut PgConnection) -> Result<Vec<Uuid>, Fault> {
     Ok(sqlx::query_scalar!(
         "select id from saga s
          where standing in ('PENDING', 'RUNNING', 'COMPENSATING')
@@ -350,7 +350,7 @@ pub async fn forgotten(pool: &PgPool) -> Result<Vec<Uuid>, Fault> {
            and not exists (select from parked p where p.key = s.id::text and p.resolved_at is null)
          limit 100"
     )
-    .fetch_all(pool)
+    .fetch_all(connection)
     .await?)
 }
 

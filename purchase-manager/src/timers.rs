@@ -6,9 +6,10 @@ use contracts::ids::PurchaseId;
 use mailbox::{
     Fault,
     failpoint::{self, Point},
-    limit::{self, STATEMENT_LIMIT},
+    limit::{STATEMENT_LIMIT, on_connection},
 };
 use saga::{Direction, Input, StepName, Timer};
+use sqlx::{Connection, PgConnection};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -54,7 +55,7 @@ impl Timers {
     /// Never: faults are logged and tried again.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
-            let pause = match limit::within(self.limit, self.fire()).await {
+            let pause = match self.fire().await {
                 // A full batch: there may be more.
                 Ok(fired) if fired >= usize::try_from(BATCH_SAGAS).unwrap_or(usize::MAX) => Duration::ZERO,
                 Ok(_) => POLL,
@@ -78,14 +79,21 @@ impl Timers {
     /// off (test `a_saga_that_cannot_be_read_holds_up_no_others_timer`).
     ///
     /// # Errors
-    /// The database's transient faults.
+    /// The database's transient faults, and that it has left the batch open for too long.
     pub async fn fire(&self) -> Result<usize, Fault> {
-        match self.fire_up_to(BATCH_SAGAS).await {
+        on_connection(self.orchestrator.pool(), self.limit, async |connection| {
+            self.fire_on(connection).await
+        })
+        .await
+    }
+
+    async fn fire_on(&self, connection: &mut PgConnection) -> Result<usize, Fault> {
+        match self.fire_up_to(BATCH_SAGAS, connection).await {
             Err(fault @ Fault::Deterministic(_)) => {
                 tracing::error!("timers are tried one by one: {fault}");
-                match self.fire_up_to(1).await {
+                match self.fire_up_to(1, connection).await {
                     Err(fault @ Fault::Deterministic(_)) => {
-                        let saga = store::timers::put_off_first_due(self.orchestrator.pool()).await?;
+                        let saga = store::timers::put_off_first_due(connection).await?;
                         tracing::error!(purchase.id = ?saga, "a purchase cannot be worked on and is put off: {fault}");
                         Ok(usize::MAX)
                     }
@@ -97,8 +105,8 @@ impl Timers {
         }
     }
 
-    async fn fire_up_to(&self, sagas: i64) -> Result<usize, Fault> {
-        let mut tx = self.orchestrator.pool().begin().await?;
+    async fn fire_up_to(&self, sagas: i64, connection: &mut PgConnection) -> Result<usize, Fault> {
+        let mut tx = connection.begin().await?;
         let due = store::timers::take_due(&mut tx, sagas).await?;
         if due.is_empty() {
             return Ok(0);

@@ -20,6 +20,10 @@ pub const IDLE_IN_TRANSACTION: &str = "60s";
 
 /// How long a connection that is given back to the pool may take to answer. One that does not has fallen silent, and would keep
 /// its place until TCP gives up.
+///
+/// The pool asks once more by itself, without a limit: a connection that falls silent between the two answers keeps its place all
+/// the same. Consumers, timers and what else purchases wait for therefore give it back by `mailbox::limit::on_connection`, which has
+/// a limit for that too; everything else leaves it to the pool, whose other places remain.
 const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.

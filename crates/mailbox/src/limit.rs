@@ -36,7 +36,8 @@ where
 }
 
 /// Waits for `work`, at most for `limit`, and drops it then. For work that takes its connections from a pool which gives up those
-/// that fell silent (`host::database::open`).
+/// that fell silent (`host::database::open`), and may lose the place of one that does so on its way back to the pool: what must
+/// not stand still for the lack of a single connection goes by [`on_connection`].
 ///
 /// # Errors
 /// Those of `work`, and [`Fault::Transient`] with [`Unanswered`] when the limit is reached. Whether what was committed last has

@@ -1,7 +1,7 @@
 //! The sagas' timers, by PostgreSQL's clock.
 
 use mailbox::Fault;
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 /// The key of a timer: saga, step, direction.
@@ -114,13 +114,13 @@ pub async fn take_due(connection: &mut PgConnection, limit: i64) -> Result<Vec<D
 ///
 /// # Errors
 /// The database's faults.
-pub async fn put_off_first_due(pool: &PgPool) -> Result<Option<Uuid>, Fault> {
+pub async fn put_off_first_due(connection: &mut PgConnection) -> Result<Option<Uuid>, Fault> {
     Ok(sqlx::query_scalar!(
         "update saga_timer set due_at = now() + interval '1 minute'
          where due_at <= now()
            and saga_id = (select saga_id from saga_timer where due_at <= now() order by due_at limit 1)
          returning saga_id"
     )
-    .fetch_optional(pool)
+    .fetch_optional(connection)
     .await?)
 }
