@@ -23,8 +23,8 @@ pub struct Expectations {
     /// Whether the broker still has what it was sent.
     pub broker_remembers: bool,
     /// Whether a process may have ended with an error: one that stood still may come back as the old bearer of its name, which
-    /// the broker refuses for good (`FENCED_INSTANCE_ID`), and is started again.
-    pub may_end: bool,
+    /// the broker refuses for good (`FENCED_INSTANCE_ID`), and is started again. Any other end is wrong.
+    pub may_be_fenced: bool,
 }
 
 impl Default for Expectations {
@@ -33,7 +33,7 @@ impl Default for Expectations {
             settle: Duration::from_secs(120),
             parked: 0,
             broker_remembers: true,
-            may_end: false,
+            may_be_fenced: false,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
+    io::{Read, Seek, SeekFrom},
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -27,6 +28,8 @@ use crate::{
 pub const SESSION_MS: u64 = 6_000;
 /// How long a service may take to be ready, on a machine that does other things.
 const READY_LIMIT: Duration = Duration::from_secs(90);
+/// What a service says when it ends because the broker refuses its name in a group for good (`mailbox::consumer`).
+const FENCED: &str = "has failed for good (FencedInstanceId)";
 /// Between two looks at a process.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
@@ -47,6 +50,9 @@ struct Process {
     child: Child,
     /// Kept apart, because waiting for a child closes what it holds.
     _leash: Option<ChildStdin>,
+    log: PathBuf,
+    /// How long the log was when it was started: those before it under this name have written there too.
+    log_before: u64,
 }
 
 impl Process {
@@ -54,6 +60,24 @@ impl Process {
         let pid = self.child.id().context("it has not ended")?.cast_signed();
         Ok(kill(Pid::from_raw(pid), signal)?)
     }
+
+    /// What it has said.
+    fn words(&self) -> anyhow::Result<String> {
+        let mut log = File::open(&self.log)?;
+        log.seek(SeekFrom::Start(self.log_before))?;
+        let mut words = Vec::new();
+        log.read_to_end(&mut words)?;
+        Ok(String::from_utf8_lossy(&words).into_owned())
+    }
+}
+
+/// A process that has ended though nobody wanted it.
+#[derive(Debug)]
+pub struct Casualty {
+    pub number: usize,
+    pub status: ExitStatus,
+    /// Whether it ended because the broker refuses its name in a group for good.
+    pub fenced: bool,
 }
 
 /// A process in whose place another one was started. Dropping it ends it.
@@ -173,10 +197,9 @@ impl Fleet {
         let flags = self.flags(number, stage);
         let instance = &mut self.instances[number];
         anyhow::ensure!(instance.running.is_none(), "{} runs", instance.member);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.logs.join(format!("{}.log", instance.member)))?;
+        let path = self.logs.join(format!("{}.log", instance.member));
+        let log = File::options().create(true).append(true).open(&path)?;
+        let log_before = log.metadata()?.len();
         let mut child = Command::new(std::env::current_exe()?)
             .arg0(instance.service)
             .args(flags)
@@ -190,7 +213,12 @@ impl Fleet {
             .spawn()
             .with_context(|| format!("{} cannot be run", instance.member))?;
         let leash = child.stdin.take();
-        instance.running = Some(Process { child, _leash: leash });
+        instance.running = Some(Process {
+            child,
+            _leash: leash,
+            log: path,
+            log_before,
+        });
         Ok(())
     }
 
@@ -281,18 +309,23 @@ impl Fleet {
         self.instances[number].running = None;
     }
 
-    /// The processes that have ended though nobody wanted it, with their exit status.
-    pub fn casualties(&mut self) -> Vec<(usize, ExitStatus)> {
+    /// The processes that have ended though nobody wanted it, which do not run any more.
+    pub fn casualties(&mut self) -> anyhow::Result<Vec<Casualty>> {
         let mut found = Vec::new();
         for (number, instance) in self.instances.iter_mut().enumerate() {
             if let Some(process) = &mut instance.running
-                && let Ok(Some(status)) = process.child.try_wait()
+                && let Some(status) = process.child.try_wait()?
             {
+                let fenced = status.code() == Some(1) && process.words()?.contains(FENCED);
                 instance.running = None;
-                found.push((number, status));
+                found.push(Casualty {
+                    number,
+                    status,
+                    fenced,
+                });
             }
         }
-        found
+        Ok(found)
     }
 
     /// Kills all of them.

@@ -19,7 +19,7 @@ const REPLACED_LIMIT: Duration = Duration::from_secs(30);
 
 /// Services stand still for longer than their session and go on as if nothing had been.
 pub async fn halted(world: &mut World, services: &[&str]) -> anyhow::Result<()> {
-    world.expected.may_end = true;
+    world.expected.may_be_fenced = true;
     for service in services {
         world.fleet.signal(world.fleet.of(service), Signal::SIGSTOP)?;
     }

@@ -34,7 +34,7 @@ pub async fn killed_at(world: &mut World, services: &[&'static str], point: Poin
     let silent =
         matches!(point, Point::TimersWritten | Point::TimersCommitted).then(|| world.fleet.of("payments"));
     if let Some(silent) = silent {
-        world.expected.may_end = true;
+        world.expected.may_be_fenced = true;
         world.fleet.signal(silent, Signal::SIGSTOP)?;
     }
     for service in services {

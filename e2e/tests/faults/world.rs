@@ -110,14 +110,15 @@ impl World {
         let expected = std::mem::take(&mut self.expected);
         let expected = self.lenient.unwrap_or(expected);
         let mut wrong: Vec<String> = Vec::new();
-        for (number, status) in self.fleet.casualties() {
-            let how = format!("{} ended by itself: {status}", self.fleet.service(number));
-            if expected.may_end && status.code() == Some(1) {
-                println!("  {how}, and is started again");
+        for casualty in self.fleet.casualties()? {
+            let service = self.fleet.service(casualty.number);
+            let how = format!("{service} ended by itself: {}", casualty.status);
+            if expected.may_be_fenced && casualty.fenced {
+                println!("  {how}, refused under its name, and is started again");
             } else {
                 wrong.push(how);
             }
-            self.fleet.bring_back(number, &self.stage).await?;
+            self.fleet.bring_back(casualty.number, &self.stage).await?;
         }
         wrong.extend(check::check(&self.stage, &self.shop.book, &mut self.ledger, expected).await?);
         let unanswered = self

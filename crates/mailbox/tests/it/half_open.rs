@@ -13,6 +13,7 @@ use crate::{
     bench::{Bench, GROUP, Record, Task, words},
     recorder::Recorder,
 };
+
 /// The limit of these tests: long enough for a statement on a busy machine.
 const SHORT: Duration = Duration::from_secs(2);
 
@@ -44,17 +45,16 @@ fn pool(proxy: &Proxy, bench: &Bench) -> PgPool {
         .connect_lazy_with(through(proxy, bench))
 }
 
+fn relay(proxy: &Proxy, bench: &Bench) -> Relay {
+    let (settings, outbox) = (bench.kafka.settings(), bench.outbox.clone());
+    Relay::new("mailbox", through(proxy, bench), settings, outbox)
+}
+
 #[tokio::test]
 async fn a_relay_whose_connection_fell_silent_begins_again_on_another() {
     let bench = Bench::with_one_partition().await;
     let proxy = proxy(&bench).await;
-    let relay = Relay::new(
-        "mailbox",
-        through(&proxy, &bench),
-        bench.kafka.settings(),
-        bench.outbox.clone(),
-    )
-    .with_limit(SHORT);
+    let relay = relay(&proxy, &bench).with_limit(SHORT);
     let task = Task::spawn(|shutdown| async move { relay.run(shutdown).await });
     bench.write(&[bench.message(PurchaseId::fresh(), "before")]).await;
     bench.outbox_drains().await;
@@ -80,13 +80,7 @@ async fn a_relay_whose_connection_fell_silent_begins_again_on_another() {
 async fn a_relay_that_nobody_acknowledges_begins_again_with_another_producer() {
     let bench = Bench::with_one_partition().await;
     let proxy = proxy(&bench).await;
-    let relay = Relay::new(
-        "mailbox",
-        through(&proxy, &bench),
-        bench.kafka.settings(),
-        bench.outbox.clone(),
-    )
-    .with_send_limit(SHORT);
+    let relay = relay(&proxy, &bench).with_send_limit(SHORT);
     let task = Task::spawn(|shutdown| async move { relay.run(shutdown).await });
     bench.write(&[bench.message(PurchaseId::fresh(), "before")]).await;
     bench.outbox_drains().await;
