@@ -1,15 +1,14 @@
 //! The other services, over HTTP.
 //!
-//! Every call ends within [`LIMIT`]. A read is tried once more when the first try failed quickly; a write is not, because
+//! Every call ends within two seconds. A read is tried once more when the first try failed quickly; a write is not, because
 //! its caller holds the idempotency key and may. Who is away blanks its own fields, nothing else.
 
-use std::time::Duration;
+mod service;
 
-use backon::{ExponentialBuilder, Retryable};
 use contracts::{
     http::{
         AdjustInventory, CancelPurchase, Cancelled, CreateProduct, Inventory, InventoryLevel, Movement,
-        Movements, Order, Orders, Payment, Payments, ProductWritten, Products, Purchases, Refused, Restock,
+        Movements, Order, Orders, Payment, Payments, ProductWritten, Products, Purchases, Restock,
         UpdateProduct,
     },
     ids::{CustomerId, OrderId, ProductId, PurchaseId},
@@ -23,42 +22,17 @@ use contracts::{
     report::ServiceReport,
 };
 use host::identity::Identity;
-use reqwest::{RequestBuilder, StatusCode, Url};
-use serde::{Serialize, de::DeserializeOwned};
-use tracing::Instrument;
+use reqwest::Url;
 use uuid::Uuid;
 
+use self::service::Service;
 use crate::domain::{Refusal, words::PurchaseState};
 
-/// The longest that a call may take, its second try included.
-const LIMIT: Duration = Duration::from_secs(2);
-/// Before the second try of a read, with jitter.
-const RETRY_AFTER: Duration = Duration::from_millis(50);
-
-/// A service did not answer as agreed.
-#[derive(Debug, Clone, thiserror::Error)]
-pub(crate) enum ServiceError {
-    /// It cannot be reached, takes too long, or says that it is in trouble.
-    #[error("{service} does not answer: {reason}")]
-    Away { service: &'static str, reason: String },
-    /// It answers something else than agreed.
-    #[error("{service} does not answer as agreed: {reason}")]
-    Broken { service: &'static str, reason: String },
-}
-
-/// One service's address.
-#[derive(Debug, Clone)]
-struct Service {
-    name: &'static str,
-    base: Url,
-    /// Who we are to it.
-    identity: Identity,
-}
+pub(crate) use self::service::ServiceError;
 
 /// How to reach the services. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Clients {
-    http: reqwest::Client,
     purchase_manager: Service,
     product_admin: Service,
     orders: Service,
@@ -85,18 +59,8 @@ impl Clients {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(addresses: Addresses, identity: &Identity) -> anyhow::Result<Self> {
-        let http = reqwest::Client::builder()
-            .connect_timeout(LIMIT)
-            .timeout(LIMIT)
-            // Our own services: no proxy stands before them, and none of them moves.
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .build()?;
-        let service = |name, base| Service {
-            name,
-            base,
-            identity: identity.clone(),
-        };
+        let http = service::http_client()?;
+        let service = |name, base| Service::new(&http, name, base, identity);
         let parking = [
             ("purchase-manager", Some(addresses.purchase_manager.clone())),
             ("product-admin", Some(addresses.product_admin.clone())),
@@ -109,7 +73,6 @@ impl Clients {
             .into_iter()
             .filter_map(|(name, base)| Some(service(name, base?)));
         Ok(Self {
-            http,
             parking: parking.collect(),
             purchase_manager: service("purchase-manager", addresses.purchase_manager),
             product_admin: service("product-admin", addresses.product_admin),
@@ -121,7 +84,8 @@ impl Clients {
     /// The purchases with these ids, at most [`contracts::http::MAX_IDS`].
     pub async fn purchases(&self, ids: &[PurchaseId]) -> Result<Vec<PurchaseUpdated>, ServiceError> {
         let found: Purchases = self
-            .read(&self.purchase_manager, &["purchases"], &[("ids", list(ids))])
+            .purchase_manager
+            .read(&["purchases"], &[("ids", list(ids))])
             .await?;
         Ok(found.purchases)
     }
@@ -139,7 +103,7 @@ impl Clients {
         if !states.is_empty() {
             query.push(("states", list(states.iter().map(|state| state.as_str()))));
         }
-        let found: Purchases = self.read(&self.purchase_manager, &["purchases"], &query).await?;
+        let found: Purchases = self.purchase_manager.read(&["purchases"], &query).await?;
         Ok(found.purchases)
     }
 
@@ -149,20 +113,15 @@ impl Clients {
         purchase: PurchaseId,
         request: &CancelPurchase,
     ) -> Result<Result<Cancelled, Vec<Refusal>>, ServiceError> {
-        self.write(
-            &self.purchase_manager,
-            &["purchases", &purchase.to_string(), "cancel"],
-            request,
-        )
-        .await
+        self.purchase_manager
+            .write(&["purchases", &purchase.to_string(), "cancel"], request)
+            .await
     }
 
     /// What operators see of these purchases.
     pub async fn operator_views(&self, ids: &[PurchaseId]) -> Result<Vec<OperatorView>, ServiceError> {
         let path = ["operator", "purchases"];
-        let found: OperatorViews = self
-            .read(&self.purchase_manager, &path, &[("ids", list(ids))])
-            .await?;
+        let found: OperatorViews = self.purchase_manager.read(&path, &[("ids", list(ids))]).await?;
         Ok(found.purchases)
     }
 
@@ -172,17 +131,14 @@ impl Clients {
         search: &PurchaseSearch,
     ) -> Result<Vec<PurchaseUpdated>, ServiceError> {
         let path = ["operator", "search"];
-        let found: Purchases = self
-            .read(&self.purchase_manager, &path, &search_query(search))
-            .await?;
+        let found: Purchases = self.purchase_manager.read(&path, &search_query(search)).await?;
         Ok(found.purchases)
     }
 
     /// How many purchases are looked for.
     pub async fn count_purchases(&self, search: &PurchaseSearch) -> Result<Counted, ServiceError> {
         let path = ["operator", "count"];
-        self.read(&self.purchase_manager, &path, &search_query(search))
-            .await
+        self.purchase_manager.read(&path, &search_query(search)).await
     }
 
     /// The messages of a purchase's saga, oldest first, behind `after`.
@@ -195,7 +151,7 @@ impl Clients {
         let path = ["operator", "purchases", &purchase.to_string(), "messages"];
         let mut query = vec![("limit", limit.to_string())];
         query.extend(after.map(|place| ("after", place.to_string())));
-        let found: SagaMessages = self.read(&self.purchase_manager, &path, &query).await?;
+        let found: SagaMessages = self.purchase_manager.read(&path, &query).await?;
         Ok(found.messages)
     }
 
@@ -207,7 +163,7 @@ impl Clients {
         action: &SagaAction,
     ) -> Result<Result<SagaActed, Vec<Refusal>>, ServiceError> {
         let path = ["purchases", &purchase.to_string(), verb];
-        self.write(&self.purchase_manager, &path, action).await
+        self.purchase_manager.write(&path, action).await
     }
 
     /// The services that may have parked messages.
@@ -222,7 +178,7 @@ impl Clients {
     /// What a service tells of itself; none when it is none of ours.
     pub async fn report(&self, name: &str) -> Result<Option<ServiceReport>, ServiceError> {
         match self.parker(name) {
-            Some(service) => self.read(service, &["report"], &[]).await.map(Some),
+            Some(service) => service.read(&["report"], &[]).await.map(Some),
             None => Ok(None),
         }
     }
@@ -230,7 +186,7 @@ impl Clients {
     /// A page of a service's parked messages. `query` is that of `contracts::parked`.
     pub async fn parked(&self, name: &str, query: &[(&str, String)]) -> Result<ParkedPage, ServiceError> {
         match self.parker(name) {
-            Some(service) => self.read(service, &["parked"], query).await,
+            Some(service) => service.read(&["parked"], query).await,
             None => Ok(ParkedPage {
                 parked: Vec::new(),
                 more: false,
@@ -243,13 +199,7 @@ impl Clients {
         let Some(service) = self.parker(name) else {
             return Ok(None);
         };
-        let request = self.http.get(service.at(&["parked", &id.to_string()])?);
-        let (status, body) = within_limit(service, service.ask(request)).await?;
-        match status {
-            StatusCode::OK => service.read_body(&body).map(Some),
-            StatusCode::NOT_FOUND => Ok(None),
-            other => Err(service.unexpected(other, &body)),
-        }
+        service.find(&["parked", &id.to_string()]).await
     }
 
     /// Settles parked messages: `verb` is `replay` or `discard`.
@@ -260,7 +210,7 @@ impl Clients {
         request: &SettleParked,
     ) -> Result<Result<SettledParked, Vec<Refusal>>, ServiceError> {
         match self.parker(name) {
-            Some(service) => self.write(service, &["parked", verb], request).await,
+            Some(service) => service.write(&["parked", verb], request).await,
             None => Ok(Ok(SettledParked { settled: Vec::new() })),
         }
     }
@@ -268,7 +218,8 @@ impl Clients {
     /// The orders of these purchases.
     pub async fn orders(&self, purchases: &[PurchaseId]) -> Result<Vec<Order>, ServiceError> {
         let found: Orders = self
-            .read(&self.orders, &["orders"], &[("purchases", list(purchases))])
+            .orders
+            .read(&["orders"], &[("purchases", list(purchases))])
             .await?;
         Ok(found.orders)
     }
@@ -282,14 +233,15 @@ impl Clients {
     ) -> Result<Vec<Order>, ServiceError> {
         let mut query = vec![("customer", customer.0.clone()), ("limit", limit.to_string())];
         query.extend(before.map(|id| ("before", id.to_string())));
-        let found: Orders = self.read(&self.orders, &["orders"], &query).await?;
+        let found: Orders = self.orders.read(&["orders"], &query).await?;
         Ok(found.orders)
     }
 
     /// The payments of these purchases.
     pub async fn payments(&self, purchases: &[PurchaseId]) -> Result<Vec<Payment>, ServiceError> {
         let found: Payments = self
-            .read(&self.payments, &["payments"], &[("purchases", list(purchases))])
+            .payments
+            .read(&["payments"], &[("purchases", list(purchases))])
             .await?;
         Ok(found.payments)
     }
@@ -297,11 +249,8 @@ impl Clients {
     /// The stock of these products.
     pub async fn inventory(&self, products: &[ProductId]) -> Result<Vec<InventoryLevel>, ServiceError> {
         let found: Inventory = self
-            .read(
-                &self.product_admin,
-                &["inventory"],
-                &[("products", list(products))],
-            )
+            .product_admin
+            .read(&["inventory"], &[("products", list(products))])
             .await?;
         Ok(found.inventory)
     }
@@ -315,9 +264,7 @@ impl Clients {
     ) -> Result<Vec<ProductChanged>, ServiceError> {
         let mut query = vec![("since", since_micros.to_string()), ("limit", limit.to_string())];
         query.extend(after.map(|id| ("after", id.to_string())));
-        let found: Products = self
-            .read(&self.product_admin, &["products", "changes"], &query)
-            .await?;
+        let found: Products = self.product_admin.read(&["products", "changes"], &query).await?;
         Ok(found.products)
     }
 
@@ -331,7 +278,7 @@ impl Clients {
         let mut query = vec![("limit", limit.to_string())];
         query.extend(before.map(|id| ("before", id.to_string())));
         let path = ["products", &product.to_string(), "movements"];
-        let found: Movements = self.read(&self.product_admin, &path, &query).await?;
+        let found: Movements = self.product_admin.read(&path, &query).await?;
         Ok(found.movements)
     }
 
@@ -340,7 +287,7 @@ impl Clients {
         &self,
         request: &CreateProduct,
     ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
-        self.write(&self.product_admin, &["products"], request).await
+        self.product_admin.write(&["products"], request).await
     }
 
     /// Adds units of a product.
@@ -349,12 +296,9 @@ impl Clients {
         product: ProductId,
         request: &Restock,
     ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
-        self.write(
-            &self.product_admin,
-            &["products", &product.to_string(), "restock"],
-            request,
-        )
-        .await
+        self.product_admin
+            .write(&["products", &product.to_string(), "restock"], request)
+            .await
     }
 
     /// Changes a product's words, price or status.
@@ -364,7 +308,7 @@ impl Clients {
         request: &UpdateProduct,
     ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
         let path = ["products", &product.to_string(), "update"];
-        self.write(&self.product_admin, &path, request).await
+        self.product_admin.write(&path, request).await
     }
 
     /// Corrects the stock of a product.
@@ -374,144 +318,7 @@ impl Clients {
         request: &AdjustInventory,
     ) -> Result<Result<ProductWritten, Vec<Refusal>>, ServiceError> {
         let path = ["products", &product.to_string(), "adjust"];
-        self.write(&self.product_admin, &path, request).await
-    }
-
-    async fn read<T: DeserializeOwned>(
-        &self,
-        service: &Service,
-        path: &[&str],
-        query: &[(&str, String)],
-    ) -> Result<T, ServiceError> {
-        let mut url = service.at(path)?;
-        url.query_pairs_mut().extend_pairs(query);
-        let once = || async {
-            let (status, body) = service.ask(self.http.get(url.clone())).await?;
-            if status == StatusCode::OK {
-                service.read_body(&body)
-            } else {
-                Err(service.unexpected(status, &body))
-            }
-        };
-        let policy = ExponentialBuilder::default()
-            .with_min_delay(RETRY_AFTER)
-            .with_max_times(1)
-            .with_jitter();
-        let away = |error: &ServiceError| matches!(error, ServiceError::Away { .. });
-        within_limit(service, async { once.retry(policy).when(away).await }).await
-    }
-
-    async fn write<T: DeserializeOwned>(
-        &self,
-        service: &Service,
-        path: &[&str],
-        body: &impl Serialize,
-    ) -> Result<Result<T, Vec<Refusal>>, ServiceError> {
-        let request = self.http.post(service.at(path)?).json(body);
-        let (status, body) = within_limit(service, service.ask(request)).await?;
-        if status == StatusCode::UNPROCESSABLE_ENTITY {
-            let refused: Refused = service.read_body(&body)?;
-            let refusals = refused
-                .errors
-                .into_iter()
-                .map(Refusal::try_from)
-                .collect::<Result<_, _>>();
-            return refusals.map(Err).map_err(|error| service.broken(&error));
-        }
-        if status.is_success() {
-            service.read_body(&body).map(Ok)
-        } else {
-            Err(service.unexpected(status, &body))
-        }
-    }
-}
-
-impl Service {
-    fn at(&self, path: &[&str]) -> Result<Url, ServiceError> {
-        let mut url = self.base.clone();
-        match url.path_segments_mut() {
-            Ok(mut segments) => segments.pop_if_empty().extend(path),
-            Err(()) => return Err(self.broken(&"its address can have no path")),
-        };
-        Ok(url)
-    }
-
-    /// One try, in a span of its own that the service continues.
-    async fn ask(&self, request: RequestBuilder) -> Result<(StatusCode, Vec<u8>), ServiceError> {
-        let (client, request) = request.build_split();
-        let mut request = request.map_err(|error| self.broken(&error.without_url()))?;
-        let url = request.url();
-        let first = url.path_segments().and_then(|mut path| path.next());
-        let span = spans::http_client(
-            request.method().as_str(),
-            first.unwrap_or_default(),
-            url.host_str().unwrap_or_default(),
-            url.port_or_known_default(),
-        );
-        spans::inject(&span, request.headers_mut());
-        self.identity
-            .sign(self.name, request.headers_mut())
-            .map_err(|error| self.broken(&error))?;
-        let answer = self
-            .answer(client.execute(request))
-            .instrument(span.clone())
-            .await;
-        match &answer {
-            Ok((status, _)) => spans::finished(&span, status.as_u16(), 400),
-            Err(_) => spans::failed(&span, "away"),
-        }
-        answer
-    }
-
-    async fn answer(
-        &self,
-        response: impl Future<Output = reqwest::Result<reqwest::Response>>,
-    ) -> Result<(StatusCode, Vec<u8>), ServiceError> {
-        let response = response.await.map_err(|error| self.away(&error.without_url()))?;
-        let status = response.status();
-        let body = response
-            .bytes()
-            .await
-            .map_err(|error| self.away(&error.without_url()))?;
-        Ok((status, body.to_vec()))
-    }
-
-    fn read_body<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ServiceError> {
-        serde_json::from_slice(body).map_err(|error| self.broken(&error))
-    }
-
-    fn unexpected(&self, status: StatusCode, body: &[u8]) -> ServiceError {
-        let said: String = String::from_utf8_lossy(body).chars().take(200).collect();
-        let reason = format!("{status}: {}", said.trim());
-        if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-            self.away(&reason)
-        } else {
-            self.broken(&reason)
-        }
-    }
-
-    fn away(&self, reason: &dyn std::fmt::Display) -> ServiceError {
-        ServiceError::Away {
-            service: self.name,
-            reason: reason.to_string(),
-        }
-    }
-
-    fn broken(&self, reason: &dyn std::fmt::Display) -> ServiceError {
-        ServiceError::Broken {
-            service: self.name,
-            reason: reason.to_string(),
-        }
-    }
-}
-
-async fn within_limit<T>(
-    service: &Service,
-    call: impl Future<Output = Result<T, ServiceError>>,
-) -> Result<T, ServiceError> {
-    match tokio::time::timeout(LIMIT, call).await {
-        Ok(result) => result,
-        Err(_) => Err(service.away(&format!("no answer within {LIMIT:?}"))),
+        self.product_admin.write(&path, request).await
     }
 }
 
