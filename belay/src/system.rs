@@ -2,19 +2,15 @@
 //!
 //! The services get addresses by the same command-line flags as in production and cannot tell the difference.
 
+mod parts;
 mod probe;
 
-use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
-use contracts::{calls, topics};
-use embedded::{
-    broker::Broker,
-    issuer::Issuer,
-    postgres::{Postgres, PostgresOptions},
-    registry::Registry,
-};
+use contracts::calls;
+use embedded::broker::Broker;
 use host::{
     Running, ServiceConfig,
     config::OutboxArg,
@@ -23,28 +19,14 @@ use host::{
     registry::RegistryArgs,
     service::Reads,
 };
-use mailbox::codec::RegistryMode;
 use saga::RetryPolicy;
-use sqlx::postgres::PgPoolOptions;
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    cdc::{self, Connector},
-    data_dir::SystemInfo,
-    provision::{checkpoint, provision},
-};
+use self::parts::Parts;
+use crate::{cdc::Connector, data_dir::SystemInfo};
 
 /// The audience of the embedded issuer's tokens.
 pub const AUDIENCE: &str = "belay";
-
-/// Longest wait for the parts that stop after the services.
-const PART_STOP: Duration = Duration::from_secs(3);
-
-/// How long a fetch of those waits who only look: librdkafka's own default.
-const FETCH_WAIT_MS: u32 = 500;
-
-/// What PostgreSQL has to write when it is stopped is what came since its last checkpoint: often enough that Ctrl-C stays quick.
-const CHECKPOINT_EVERY: &str = "60s";
 
 /// What the system runs on. What is none is embedded.
 #[derive(Debug, Clone)]
@@ -88,15 +70,6 @@ pub struct Options {
     pub retry: RetryPolicy,
 }
 
-/// The embedded parts, as far as they are.
-#[derive(Debug, Default)]
-struct Parts {
-    postgres: Option<Postgres>,
-    broker: Option<Broker>,
-    registry: Option<Registry>,
-    issuer: Option<Issuer>,
-}
-
 /// The running system.
 #[derive(Debug)]
 pub struct System {
@@ -130,7 +103,7 @@ impl System {
         let keys: BTreeMap<_, _> = calls::callers()
             .map(|caller| (caller, PrivateKey::fresh()))
             .collect();
-        let (mut info, connectors) = match Box::pin(start_parts(&options, &mut parts, &shutdown)).await {
+        let (mut info, connectors) = match Box::pin(parts.start(&options, &shutdown)).await {
             Ok(started) => started,
             Err(error) => {
                 parts.stop().await;
@@ -433,123 +406,5 @@ impl System {
             });
         }
         Ok(flags.into_iter().map(OsString::from).collect())
-    }
-}
-
-async fn start_parts(
-    options: &Options,
-    parts: &mut Parts,
-    shutdown: &CancellationToken,
-) -> anyhow::Result<(SystemInfo, BTreeMap<String, Connector>)> {
-    let captured = options.outbox == OutboxArg::Cdc;
-    if captured && options.kafka.is_none() {
-        anyhow::bail!(
-            "--outbox cdc needs a broker that Kafka Connect can reach and that outlives this process: give one with --kafka host:port, or leave --outbox out"
-        );
-    }
-    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-    let admin_url = match &options.database_url {
-        Some(url) => url.clone(),
-        None => {
-            let mut settings = vec![("checkpoint_timeout", CHECKPOINT_EVERY)];
-            // Once more after the last capture too: a server that has slots does not start with a plainer log.
-            if captured || options.cdc_dir.exists() {
-                settings.extend(cdc::SERVER_SETTINGS);
-            }
-            let settings = settings
-                .into_iter()
-                .map(|(name, value)| (name.to_owned(), value.to_owned()));
-            let postgres = Postgres::start(PostgresOptions {
-                settings: settings.collect(),
-                ..PostgresOptions::new(&options.postgres_dir)
-            })
-            .await?;
-            parts.postgres.insert(postgres).url("postgres")
-        }
-    };
-    let databases = provision(&admin_url, &options.database_prefix).await?;
-    let connectors = if captured {
-        cdc::make_directory(&options.cdc_dir).context("the connectors cannot be written")?;
-        let connectors = cdc::prepare(&admin_url, &databases).await?;
-        cdc::write(&options.cdc_dir, &connectors).context("the connectors cannot be written")?;
-        connectors
-    } else {
-        cdc::release(&admin_url, &databases, parts.postgres.is_some()).await?;
-        // Gone already unless the run before captured.
-        drop(std::fs::remove_dir_all(&options.cdc_dir));
-        BTreeMap::new()
-    };
-    if parts.postgres.is_some() {
-        // New databases are written out now, beside the start, rather than when somebody waits for the stop.
-        tokio::spawn(checkpoint(admin_url));
-    }
-    let kafka = match &options.kafka {
-        Some(bootstrap) => {
-            let settings = options.connection.settings(bootstrap, FETCH_WAIT_MS)?;
-            crate::topics::prepare(settings, probe::LIMIT).await?;
-            bootstrap.clone()
-        }
-        None => {
-            let declared: Vec<(&str, i32)> = topics::TOPICS.iter().map(|t| (t.name, t.partitions)).collect();
-            let broker = Broker::start(&declared).context("the embedded broker does not start")?;
-            parts.broker.insert(broker).bootstrap().to_owned()
-        }
-    };
-    let registry = match &options.registry {
-        Some(url) => {
-            let settings = options
-                .registry_connection
-                .settings(url, RegistryMode::Register)?;
-            probe::registry(&settings).await?;
-            url.clone()
-        }
-        None => {
-            let pool = PgPoolOptions::new()
-                .max_connections(3)
-                .connect(&databases["registry"])
-                .await?;
-            let registry = Registry::start(pool, loopback, shutdown).await?;
-            parts.registry.insert(registry).url().to_owned()
-        }
-    };
-    let issuer = match &options.issuer {
-        Some(url) => url.clone(),
-        None => {
-            let issuer = Issuer::start(&options.issuer_dir, loopback, shutdown).await?;
-            parts.issuer.insert(issuer).url().to_owned()
-        }
-    };
-    let info = SystemInfo {
-        pid: std::process::id(),
-        http: String::new(),
-        databases,
-        kafka,
-        registry,
-        issuer,
-        audience: options.audience.clone(),
-        contacts: String::new(),
-        mail: options
-            .smtp
-            .clone()
-            .unwrap_or_else(|| options.mail_dir.display().to_string()),
-        services: BTreeMap::new(),
-        identity_key: String::new(),
-    };
-    Ok((info, connectors))
-}
-
-impl Parts {
-    async fn stop(self) {
-        if let Some(registry) = self.registry {
-            let _ = tokio::time::timeout(PART_STOP, registry.stop()).await;
-        }
-        if let Some(issuer) = self.issuer {
-            let _ = tokio::time::timeout(PART_STOP, issuer.stop()).await;
-        }
-        // Ending the mock cluster joins its threads.
-        let _ = tokio::task::spawn_blocking(move || drop(self.broker)).await;
-        if let Some(postgres) = self.postgres {
-            postgres.stop().await;
-        }
     }
 }
