@@ -1,7 +1,7 @@
 //! The other services, over HTTP.
 //!
-//! Every call ends within two seconds. A read is tried once more when the first try failed quickly; a write is not, because
-//! its caller holds the idempotency key and may. Who is away blanks its own fields, nothing else.
+//! Every call ends within a limit (`service.rs`). A read of many things is tried once more when the first try failed quickly; a
+//! write is not, because its caller holds the idempotency key and may. Who is away blanks its own fields, nothing else.
 
 mod service;
 

@@ -49,7 +49,7 @@ impl Timers {
     }
 
     /// Runs until `shutdown`. A batch that the database leaves open for too long is given up, and the timers are looked at anew on
-    /// another connection (test `timers_whose_connection_fell_silent_go_on_on_another`).
+    /// another connection (tests `timers_whose_connection_fell_silent_…_go_on_on_another`).
     ///
     /// # Errors
     /// Never: faults are logged and tried again.
@@ -137,7 +137,8 @@ impl Timers {
             self.orchestrator.outbox().append(&mut tx, &worked.outgoing).await
         };
         if let Err(fault) = happen.instrument(span).await {
-            // Awaited, so that the next try finds no lock of this one: it would take the sagas for somebody else's.
+            // Awaited, so that whoever tries next, perhaps on another connection, finds no lock of this one: it would take the
+            // sagas for somebody else's.
             tx.rollback().await?;
             return Err(fault);
         }

@@ -41,8 +41,11 @@ pub(super) struct Parts {
 }
 
 impl Parts {
-    /// Starts what is not given, asks what is, and provisions the databases. What was started when it fails is in `self`, to be
-    /// stopped.
+    /// Starts what is not given, asks a given broker and registry whether they will do, and provisions the databases. With captured
+    /// outboxes the connectors are written, else what an earlier run left of them goes. When it fails, what was started is in
+    /// `self`, to be stopped.
+    ///
+    /// What services alone can say (their addresses, the command line's key) is still empty in the answer.
     ///
     /// # Errors
     /// What keeps a part from starting or answering.

@@ -111,7 +111,7 @@ impl Service {
         }
     }
 
-    /// What is at `path`; none when nothing is.
+    /// What is at `path`; none when nothing is. Not tried again.
     pub async fn find<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Option<T>, ServiceError> {
         let request = self.http.get(self.at(path)?);
         let (status, body) = self.within_limit(self.ask(request)).await?;

@@ -22,8 +22,8 @@ pub const IDLE_IN_TRANSACTION: &str = "60s";
 /// its place until TCP gives up.
 ///
 /// The pool asks once more by itself, without a limit: a connection that falls silent between the two answers keeps its place all
-/// the same. Consumers, timers and what else purchases wait for therefore give it back by `mailbox::limit::on_connection`, which has
-/// a limit for that too; everything else leaves it to the pool, whose other places remain.
+/// the same, until TCP gives up. What goes by `mailbox::limit::on_connection` (consumers, timers, most background tasks) has a limit for
+/// that too. HTTP handlers and `mailbox::limit::within` leave it to the pool, which loses one of its places then.
 const PING_LIMIT: Duration = Duration::from_secs(5);
 
 /// Why the database cannot be used.

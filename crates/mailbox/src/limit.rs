@@ -36,8 +36,8 @@ where
 }
 
 /// Waits for `work`, at most for `limit`, and drops it then. For work that takes its connections from a pool which gives up those
-/// that fell silent (`host::database::open`), and may lose the place of one that does so on its way back to the pool: what must
-/// not stand still for the lack of a single connection goes by [`on_connection`].
+/// that fell silent (`host::database::open`). One that does so while it is given back may keep its place all the same: whoever must
+/// not lose a place goes by [`on_connection`].
 ///
 /// # Errors
 /// Those of `work`, and [`Fault::Transient`] with [`Unanswered`] when the limit is reached. Whether what was committed last has

@@ -3,7 +3,6 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{Read, Seek, SeekFrom},
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -51,8 +50,6 @@ struct Process {
     /// Kept apart, because waiting for a child closes what it holds.
     _leash: Option<ChildStdin>,
     log: PathBuf,
-    /// How long the log was when it was started: those before it under this name have written there too.
-    log_before: u64,
 }
 
 impl Process {
@@ -61,20 +58,22 @@ impl Process {
         Ok(kill(Pid::from_raw(pid), signal)?)
     }
 
-    /// What it has said.
-    fn words(&self) -> anyhow::Result<String> {
-        let mut log = File::open(&self.log)?;
-        log.seek(SeekFrom::Start(self.log_before))?;
-        let mut words = Vec::new();
-        log.read_to_end(&mut words)?;
-        Ok(String::from_utf8_lossy(&words).into_owned())
+    /// Waits until it has ended.
+    async fn ended(&mut self) -> anyhow::Result<Ended> {
+        let status = self.child.wait().await?;
+        self.how(status)
+    }
+
+    fn how(&self, status: ExitStatus) -> anyhow::Result<Ended> {
+        let said = std::fs::read(&self.log)?;
+        let fenced = status.code() == Some(1) && String::from_utf8_lossy(&said).contains(FENCED);
+        Ok(Ended { status, fenced })
     }
 }
 
-/// A process that has ended though nobody wanted it.
-#[derive(Debug)]
-pub struct Casualty {
-    pub number: usize,
+/// How a process has ended.
+#[derive(Debug, Clone, Copy)]
+pub struct Ended {
     pub status: ExitStatus,
     /// Whether it ended because the broker refuses its name in a group for good.
     pub fenced: bool,
@@ -90,9 +89,9 @@ impl Ghost {
         self.0.signal(signal)
     }
 
-    /// Whether it ends by itself within `limit`.
-    pub async fn ended(&mut self, limit: Duration) -> bool {
-        tokio::time::timeout(limit, self.0.child.wait()).await.is_ok()
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self) -> anyhow::Result<Ended> {
+        self.0.ended().await
     }
 }
 
@@ -101,6 +100,8 @@ impl Ghost {
 pub struct Fleet {
     instances: Vec<Instance>,
     logs: PathBuf,
+    /// Processes so far, so that each has a log of its own.
+    started: u32,
     /// Of everyone who asks a service.
     keys: BTreeMap<&'static str, PrivateKey>,
     client: reqwest::Client,
@@ -118,6 +119,7 @@ impl Fleet {
         let mut fleet = Self {
             instances: Vec::new(),
             logs,
+            started: 0,
             keys: calls::callers()
                 .map(|caller| (caller, PrivateKey::fresh()))
                 .collect(),
@@ -195,11 +197,13 @@ impl Fleet {
         environment: &[(&str, String)],
     ) -> anyhow::Result<()> {
         let flags = self.flags(number, stage);
+        self.started += 1;
         let instance = &mut self.instances[number];
         anyhow::ensure!(instance.running.is_none(), "{} runs", instance.member);
-        let path = self.logs.join(format!("{}.log", instance.member));
-        let log = File::options().create(true).append(true).open(&path)?;
-        let log_before = log.metadata()?.len();
+        let path = self
+            .logs
+            .join(format!("{}.{}.log", instance.member, self.started));
+        let log = File::create(&path)?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg0(instance.service)
             .args(flags)
@@ -217,7 +221,6 @@ impl Fleet {
             child,
             _leash: leash,
             log: path,
-            log_before,
         });
         Ok(())
     }
@@ -302,27 +305,22 @@ impl Fleet {
     }
 
     /// Waits until a process ends by itself, after which it does not run.
-    pub async fn ended(&mut self, number: usize) {
-        if let Some(process) = &mut self.instances[number].running {
-            let _ = process.child.wait().await;
-        }
+    pub async fn ended(&mut self, number: usize) -> anyhow::Result<Ended> {
+        let process = self.instances[number].running.as_mut().context("it runs")?;
+        let ended = process.ended().await?;
         self.instances[number].running = None;
+        Ok(ended)
     }
 
-    /// The processes that have ended though nobody wanted it, which do not run any more.
-    pub fn casualties(&mut self) -> anyhow::Result<Vec<Casualty>> {
+    /// The processes that have ended though nobody wanted it, which do not run any more, and how.
+    pub fn casualties(&mut self) -> anyhow::Result<Vec<(usize, Ended)>> {
         let mut found = Vec::new();
         for (number, instance) in self.instances.iter_mut().enumerate() {
             if let Some(process) = &mut instance.running
                 && let Some(status) = process.child.try_wait()?
             {
-                let fenced = status.code() == Some(1) && process.words()?.contains(FENCED);
+                found.push((number, process.how(status)?));
                 instance.running = None;
-                found.push(Casualty {
-                    number,
-                    status,
-                    fenced,
-                });
             }
         }
         Ok(found)

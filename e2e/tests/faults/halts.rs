@@ -39,15 +39,20 @@ pub async fn replaced(world: &mut World, service: &'static str) -> anyhow::Resul
     let mut ghost = world.fleet.forsake(number)?;
     world.fleet.bring_back(number, &world.stage).await?;
     ghost.signal(Signal::SIGCONT)?;
-    // Cancel-safe: both only wait.
-    let first_ended = tokio::select! {
-        ended = ghost.ended(REPLACED_LIMIT) => {
-            anyhow::ensure!(ended, "two of {service} went on for {REPLACED_LIMIT:?} under one name");
-            true
+    // Cancel-safe: all three only wait.
+    let (ended, second) = tokio::select! {
+        ended = ghost.ended() => (ended?, false),
+        ended = world.fleet.ended(number) => (ended?, true),
+        () = tokio::time::sleep(REPLACED_LIMIT) => {
+            anyhow::bail!("two of {service} went on for {REPLACED_LIMIT:?} under one name");
         }
-        () = world.fleet.ended(number) => false,
     };
-    if !first_ended {
+    anyhow::ensure!(
+        ended.fenced,
+        "{service} ended for another reason than its name: {}",
+        ended.status
+    );
+    if second {
         println!("  the second {service} ended, and is started again");
         drop(ghost);
         world.fleet.bring_back(number, &world.stage).await?;

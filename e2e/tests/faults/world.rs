@@ -110,15 +110,14 @@ impl World {
         let expected = std::mem::take(&mut self.expected);
         let expected = self.lenient.unwrap_or(expected);
         let mut wrong: Vec<String> = Vec::new();
-        for casualty in self.fleet.casualties()? {
-            let service = self.fleet.service(casualty.number);
-            let how = format!("{service} ended by itself: {}", casualty.status);
-            if expected.may_be_fenced && casualty.fenced {
+        for (number, ended) in self.fleet.casualties()? {
+            let how = format!("{} ended by itself: {}", self.fleet.service(number), ended.status);
+            if expected.may_be_fenced && ended.fenced {
                 println!("  {how}, refused under its name, and is started again");
             } else {
                 wrong.push(how);
             }
-            self.fleet.bring_back(casualty.number, &self.stage).await?;
+            self.fleet.bring_back(number, &self.stage).await?;
         }
         wrong.extend(check::check(&self.stage, &self.shop.book, &mut self.ledger, expected).await?);
         let unanswered = self

@@ -48,8 +48,8 @@ const LOG_LINES_SHOWN: usize = 10;
 pub(super) struct Home {
     root: PathBuf,
     pub(super) account: Account,
-    /// Released by the system however this process ends. While it lives, dropping it unlocks rather than merely closes: a child
-    /// that another thread has just forked has a copy of every file until its `exec`, and would go on holding the directory
+    /// Released by the system however this process ends. While the process lives, dropping this unlocks rather than merely closes: a
+    /// child that another thread has just forked has a copy of every file until its `exec`, and would go on holding the directory
     /// (test `tests::a_directory_is_free_although_a_child_still_has_a_copy_of_its_lock`).
     _lock: Flock<File>,
 }
