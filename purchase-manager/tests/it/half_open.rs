@@ -189,10 +189,10 @@ async fn timers_whose_connection_fell_silent_on_its_way_back_go_on_on_another() 
     })
     .await;
 
-    let before = stage.proxy.accepted();
     stage
         .execute("update saga_timer set due_at = now() - interval '1 second'")
         .await;
 
-    stage.fires_on_another_than(before, running).await;
+    // The silent one was the first: the pool opens none before it is asked.
+    stage.fires_on_another_than(1, running).await;
 }
