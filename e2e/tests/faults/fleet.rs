@@ -6,6 +6,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::Duration,
 };
 
@@ -27,6 +28,8 @@ use crate::{
 pub const SESSION_MS: u64 = 6_000;
 /// How long a service may take to be ready, on a machine that does other things.
 const READY_LIMIT: Duration = Duration::from_secs(90);
+/// Processes so far, of all fleets of a run, so that each has a log of its own.
+static STARTED: AtomicU32 = AtomicU32::new(0);
 /// What a service says when it ends because the broker refuses its name in a group for good (`mailbox::consumer`).
 const FENCED: &str = "has failed for good (FencedInstanceId)";
 /// Between two looks at a process.
@@ -100,8 +103,6 @@ impl Ghost {
 pub struct Fleet {
     instances: Vec<Instance>,
     logs: PathBuf,
-    /// Processes so far, so that each has a log of its own.
-    started: u32,
     /// Of everyone who asks a service.
     keys: BTreeMap<&'static str, PrivateKey>,
     client: reqwest::Client,
@@ -119,7 +120,6 @@ impl Fleet {
         let mut fleet = Self {
             instances: Vec::new(),
             logs,
-            started: 0,
             keys: calls::callers()
                 .map(|caller| (caller, PrivateKey::fresh()))
                 .collect(),
@@ -197,12 +197,10 @@ impl Fleet {
         environment: &[(&str, String)],
     ) -> anyhow::Result<()> {
         let flags = self.flags(number, stage);
-        self.started += 1;
+        let so_far = STARTED.fetch_add(1, Ordering::Relaxed);
         let instance = &mut self.instances[number];
         anyhow::ensure!(instance.running.is_none(), "{} runs", instance.member);
-        let path = self
-            .logs
-            .join(format!("{}.{}.log", instance.member, self.started));
+        let path = self.logs.join(format!("{}.{so_far}.log", instance.member));
         let log = File::create(&path)?;
         let mut child = Command::new(std::env::current_exe()?)
             .arg0(instance.service)
